@@ -1,0 +1,567 @@
+//! What each command does with its maps: the walk, then text or JSON, in
+//! portions through the caller's writer.
+
+use crate::command::{Command, Only, Request};
+use crate::gotype::{Kind, Limits, Type, go_float, go_quote};
+use crate::map::{Flow, Unit, UnitKind, Visitor, Walk};
+use crate::metrics::{BucketRow, Entry, HeatCell, LayoutReport, Stats, layout_report};
+use crate::report::{BucketsText, EntriesText, JsonRows, Style, heat_cells, stats_json};
+use crate::target::Map;
+
+/// Rows that are rendered at once.
+const PORTION: usize = 1024;
+
+/// Cells of a heat strip in JSON.
+const JSON_CELLS: u64 = 256;
+
+/// How the answer is to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Width, colour, character set.
+    pub style: Style,
+    /// Rows listed where no option says how many; `None` for all.
+    pub limit: Option<u64>,
+    /// What is cut in printed values of a text answer.
+    pub values: Limits,
+}
+
+/// Where an answer goes. An error ends the work at once and is passed on.
+pub type Write<'w, E> = &'w mut dyn FnMut(&str) -> Result<(), E>;
+
+/// Answers `request` for one map.
+///
+/// # Errors
+/// What the writer returned.
+pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) -> Result<(), E> {
+    match request.command {
+        Command::Buckets => buckets(request, map, look, write),
+        Command::Entries => entries(request, map, look, write),
+        Command::Layout => layout(request, map, look, write),
+        Command::Stats | Command::Status => {
+            let stats = map.stats();
+            if request.options.json {
+                write(&stats_json(&stats))
+            } else {
+                write(&crate::report::stats(&stats, &look.style))
+            }
+        }
+    }
+}
+
+fn layout<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) -> Result<(), E> {
+    let stats = (map.address() != 0).then(|| map.stats());
+    let report = layout_of(map, stats.as_ref());
+    if request.options.json {
+        write(&(crate::report::to_json(&report) + "\n"))
+    } else {
+        write(&crate::report::layout(&report, &look.style))
+    }
+}
+
+/// The layout of a map's type; with the figures of the map, if there is one.
+#[must_use]
+pub fn layout_of(map: &Map, stats: Option<&Stats>) -> LayoutReport {
+    let types = map.target().types();
+    // An alignment that is not described is taken as 1: it only decides padding
+    // in what-if figures.
+    let align = |at| types.align(at).unwrap_or(1);
+    let aligns = match map.map_type().kind {
+        Kind::Map { key, elem } => (align(key), align(elem)),
+        _ => (1, 1),
+    };
+    layout_report(map.layout(), &map.context(), aligns, stats)
+}
+
+/// The row of one bucket.
+fn row(unit: &Unit<'_>) -> BucketRow {
+    BucketRow {
+        index: unit.index,
+        address: unit.address,
+        kind: unit.kind.word(),
+        table: (unit.kind == UnitKind::Group).then_some(unit.table),
+        parent: (unit.depth > 0).then_some(unit.parent),
+        marks: unit.slots.marks(),
+        live: unit.slots.live() as u8,
+        tombstones: unit.slots.tombstones() as u8,
+        chain: None,
+    }
+}
+
+/// Chooses rows, hands them on in portions and counts those that matched.
+struct Rows<'a, F> {
+    request: &'a Request,
+    limit: Option<u64>,
+    matched: u64,
+    shown: u64,
+    /// Rows not handed on yet. The first of a chain waits for the chain's end,
+    /// which tells its length.
+    waiting: Vec<BucketRow>,
+    /// Position in `waiting` of the bucket whose chain is being walked.
+    open: Option<usize>,
+    emit: F,
+}
+
+impl<F: FnMut(&[BucketRow]) -> Flow> Rows<'_, F> {
+    fn chosen(&self, unit: &Unit<'_>) -> bool {
+        let options = &self.request.options;
+        options.range.is_none_or(|range| range.contains(unit.index))
+            && match options.only {
+                None => true,
+                Some(Only::Empty) => unit.slots.live() == 0,
+                Some(Only::Full) => unit.slots.live() == 8,
+                Some(Only::Overflow) => unit.kind == UnitKind::Overflow,
+                Some(Only::Tombstone) => unit.slots.tombstones() > 0,
+                Some(Only::Old) => unit.kind == UnitKind::Old,
+            }
+    }
+
+    fn flush(&mut self) -> Flow {
+        self.open = None;
+        let flow = (self.emit)(&self.waiting);
+        self.waiting.clear();
+        flow
+    }
+}
+
+impl<F: FnMut(&[BucketRow]) -> Flow> Visitor for Rows<'_, F> {
+    fn unit(&mut self, unit: &Unit<'_>) -> Flow {
+        if unit.depth > 0 {
+            let opened = self.open.and_then(|at| self.waiting.get_mut(at));
+            if let Some(first) = opened {
+                first.chain = Some(unit.depth);
+            }
+        } else {
+            self.open = None;
+            if self.waiting.len() >= PORTION && self.flush() == Flow::Stop {
+                return Flow::Stop;
+            }
+        }
+        if self.chosen(unit) {
+            self.matched += 1;
+            if self.limit.is_none_or(|limit| self.shown < limit) {
+                self.shown += 1;
+                if unit.depth == 0 && unit.kind != UnitKind::Group {
+                    self.open = Some(self.waiting.len());
+                }
+                self.waiting.push(row(unit));
+                if let Some(row) = self.waiting.last_mut() {
+                    let evacuated = unit.slots.is_evacuated();
+                    let has_chain = unit.depth == 0 && unit.kind != UnitKind::Group && !evacuated;
+                    row.chain = has_chain.then_some(0);
+                }
+            }
+        }
+        Flow::Continue
+    }
+}
+
+/// Adds buckets up into cells of equal width.
+struct Heat {
+    cells: Vec<HeatCell>,
+    width: u64,
+}
+
+impl Visitor for Heat {
+    fn unit(&mut self, unit: &Unit<'_>) -> Flow {
+        let at = usize::try_from(unit.index / self.width).unwrap_or(usize::MAX);
+        if at == self.cells.len() {
+            self.cells.push(HeatCell {
+                first: unit.index,
+                ..HeatCell::default()
+            });
+        }
+        if let Some(cell) = self.cells.get_mut(at) {
+            cell.buckets += 1;
+            cell.slots += 8;
+            cell.live += u64::from(unit.slots.live());
+            cell.tombstones += u64::from(unit.slots.tombstones());
+        }
+        Flow::Continue
+    }
+}
+
+/// Buckets a whole walk visits.
+fn total_units(walk: &Walk) -> u64 {
+    walk.counts.units
+        + match &walk.shape {
+            crate::map::Shape::Classic(facts) => facts.old.units + facts.evacuated,
+            crate::map::Shape::Swiss(_) => 0,
+        }
+}
+
+/// Walks and hands the chosen rows on; returns how many matched and were shown.
+fn list(
+    request: &Request,
+    map: &Map,
+    limit: Option<u64>,
+    emit: impl FnMut(&[BucketRow]) -> Flow,
+) -> (u64, u64, Walk) {
+    let mut rows = Rows {
+        request,
+        limit,
+        matched: 0,
+        shown: 0,
+        waiting: Vec::new(),
+        open: None,
+        emit,
+    };
+    let walk = map.walk(&mut rows);
+    rows.flush();
+    (rows.matched, rows.shown, walk)
+}
+
+/// The first `limit` buckets from position `first` on.
+#[must_use]
+pub fn bucket_rows(map: &Map, first: u64, limit: u64) -> Vec<BucketRow> {
+    let range = crate::command::BucketRange {
+        first,
+        end: Some(first.saturating_add(limit)),
+    };
+    let options = crate::command::Options {
+        range: Some(range),
+        ..Default::default()
+    };
+    let request = Request {
+        command: Command::Buckets,
+        expressions: Vec::new(),
+        options,
+    };
+    let mut found = Vec::new();
+    list(&request, map, Some(limit), |rows| {
+        found.extend_from_slice(rows);
+        Flow::Continue
+    });
+    found
+}
+
+fn buckets<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) -> Result<(), E> {
+    let limit = request.options.rows(look.limit);
+    let whole = map.walk(&mut crate::map::CountOnly);
+    let stats = map.stats_of(&whole);
+    let total = total_units(&whole);
+    let heat = request.options.heat.then(|| {
+        let cells = match request.options.json {
+            true => total.min(JSON_CELLS),
+            false => heat_cells(total, &look.style),
+        };
+        let mut heat = Heat {
+            cells: Vec::new(),
+            width: total.div_ceil(cells.max(1)).max(1),
+        };
+        map.walk(&mut heat);
+        heat.cells
+    });
+    let mut failed = None;
+    if request.options.json {
+        let mut document = JsonRows::buckets(&stats, heat.as_deref(), write);
+        let (matched, shown, walk) = list(request, map, limit, |rows| {
+            for row in rows {
+                if let Err(error) = document.row(row) {
+                    failed = Some(error);
+                    return Flow::Stop;
+                }
+            }
+            Flow::Continue
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        return document.finish(shown < matched || walk.interrupted);
+    }
+    if let Some(cells) = &heat {
+        write(&crate::report::heat(&stats, cells, &look.style))?;
+        if limit == Some(0) {
+            return write(&crate::report::reservation(&stats, &look.style));
+        }
+        write("\n")?;
+    }
+    let mut text: Option<BucketsText<'_>> = None;
+    let (matched, shown, _) = list(request, map, limit, |rows| {
+        if rows.is_empty() {
+            return Flow::Continue;
+        }
+        let first = text.is_none();
+        let table = text.get_or_insert_with(|| BucketsText::new(&stats, total, rows, &look.style));
+        let lines = if first {
+            table.head() + &table.rows(rows)
+        } else {
+            table.rows(rows)
+        };
+        match write(&lines) {
+            Ok(()) => Flow::Continue,
+            Err(error) => {
+                failed = Some(error);
+                Flow::Stop
+            }
+        }
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let filter = filter_words(request);
+    let table = text.unwrap_or_else(|| BucketsText::new(&stats, total, &[], &look.style));
+    write(&table.foot(shown, matched, filter.as_deref()))
+}
+
+fn filter_words(request: &Request) -> Option<String> {
+    let options = &request.options;
+    let mut words = Vec::new();
+    if let Some(only) = options.only {
+        words.push(format!("-only {}", only.word()));
+    }
+    if let Some(range) = options.range {
+        let end = range.end.map(|end| end.to_string()).unwrap_or_default();
+        words.push(format!("-range {}:{end}", range.first));
+    }
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// Tells the keys that `-key K` means.
+struct KeyMatch {
+    accepted: Vec<String>,
+    interface: bool,
+    /// The bytes of a string key: others of another length need no printing.
+    string_len: Option<u64>,
+}
+
+impl KeyMatch {
+    fn new(key: &str, key_type: &Type) -> Self {
+        let key = key.trim();
+        let mut accepted = vec![key.to_owned()];
+        let quoted = |text: &str| {
+            let mut out = String::new();
+            go_quote(text.as_bytes(), &mut out);
+            out
+        };
+        let interface = matches!(key_type.kind, Kind::Interface { .. });
+        match key_type.kind {
+            Kind::String => {
+                if !key.starts_with(['"', '`']) {
+                    accepted = vec![quoted(key)];
+                } else if let Some(raw) = key.strip_prefix('`').and_then(|k| k.strip_suffix('`')) {
+                    accepted = vec![quoted(raw)];
+                }
+            }
+            Kind::Int | Kind::Uint | Kind::Uintptr => {
+                accepted.extend(integer(key).map(|value| match key_type.kind {
+                    Kind::Uintptr => format!("{value:#x}"),
+                    _ => value.to_string(),
+                }))
+            }
+            Kind::Float => {
+                accepted.extend(key.parse::<f64>().ok().map(|value| match key_type.size {
+                    4 => go_float(u64::from((value as f32).to_bits()), 4),
+                    _ => go_float(value.to_bits(), 8),
+                }))
+            }
+            Kind::Pointer(_) | Kind::Chan => {
+                if let Some(value) = integer(key).filter(|value| *value > 0) {
+                    accepted.push(format!("({})({value:#x})", key_type.name));
+                }
+            }
+            Kind::UnsafePointer => {
+                accepted.extend(integer(key).map(|value| format!("{}({value:#x})", key_type.name)))
+            }
+            Kind::Interface { .. } => accepted.push(quoted(key)),
+            _ => {}
+        }
+        let plain = accepted
+            .first()
+            .filter(|text| key_type.name == "string" && !text.contains('\\') && text.len() >= 2);
+        let string_len = plain.map(|text| text.len() as u64 - 2);
+        Self {
+            accepted,
+            interface,
+            string_len,
+        }
+    }
+
+    fn matches(&self, printed: &str) -> bool {
+        if self.accepted.iter().any(|accepted| accepted == printed) {
+            return true;
+        }
+        // A key of interface type prints as TYPE(VALUE): the value is enough.
+        self.interface
+            && printed
+                .split_once('(')
+                .and_then(|(_, rest)| rest.strip_suffix(')'))
+                .is_some_and(|inner| self.accepted.iter().any(|accepted| accepted == inner))
+    }
+}
+
+fn integer(text: &str) -> Option<i128> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let digits = digits.replace('_', "");
+    let value = match digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"))
+    {
+        Some(hex) => i128::from_str_radix(hex, 16).ok()?,
+        None => digits.parse().ok()?,
+    };
+    Some(if negative { -value } else { value })
+}
+
+/// One entry with the addresses of its key and elem.
+#[derive(Debug, Clone)]
+pub struct EntryAt {
+    /// Its text.
+    pub entry: Entry,
+    /// Where the key itself lies.
+    pub key_address: u64,
+    /// Where the elem itself lies.
+    pub elem_address: u64,
+}
+
+/// Prints entries `first` to `first + limit` (of those with the key, if one is
+/// given) and counts all that match.
+fn list_entries(
+    map: &Map,
+    key: Option<&KeyMatch>,
+    (first, limit): (u64, Option<u64>),
+    values: Limits,
+    mut emit: impl FnMut(EntryAt) -> Flow,
+) -> (u64, u64, Walk) {
+    let printer = map.target().printer(values);
+    let (key_type, elem_type) = match map.map_type().kind {
+        Kind::Map { key, elem } => (key, elem),
+        // Map::new has checked it.
+        _ => return (0, 0, map.walk(&mut crate::map::CountOnly)),
+    };
+    let abi = map.target().binary().abi();
+    let mut matched = 0;
+    let mut shown = 0;
+    let mut text = String::new();
+    let walk = map.entries(|key_side, elem_side| {
+        let wanted =
+            |matched: u64| matched >= first && limit.is_none_or(|limit| matched - first < limit);
+        let print = |side: &crate::target::Side<'_>, at, out: &mut String| match &side.bytes {
+            Ok(bytes) => printer.print(at, bytes, out),
+            Err(error) => {
+                out.push('<');
+                out.push_str(&error.to_string());
+                out.push('>');
+            }
+        };
+        if let Some(wanted_key) = key {
+            if let (Some(wanted_len), Ok(bytes)) = (wanted_key.string_len, &key_side.bytes) {
+                let len = abi.pointer_at(bytes, usize::from(abi.pointer_size));
+                if len != Some(wanted_len) {
+                    return Flow::Continue;
+                }
+            }
+            text.clear();
+            print(&key_side, key_type, &mut text);
+            if !wanted_key.matches(&text) {
+                return Flow::Continue;
+            }
+        }
+        let take = wanted(matched);
+        matched += 1;
+        if !take {
+            return match (key, limit) {
+                // Without a key the header tells how many there are.
+                (None, Some(limit)) if matched > first.saturating_add(limit) => Flow::Stop,
+                _ => Flow::Continue,
+            };
+        }
+        shown += 1;
+        let mut key_text = String::new();
+        let mut elem_text = String::new();
+        print(&key_side, key_type, &mut key_text);
+        print(&elem_side, elem_type, &mut elem_text);
+        emit(EntryAt {
+            entry: Entry {
+                key: key_text,
+                elem: elem_text,
+                address: key_side.slot,
+            },
+            key_address: key_side.address,
+            elem_address: elem_side.address,
+        })
+    });
+    (matched, shown, walk)
+}
+
+/// Entries `first` to `first + limit` in walk order.
+#[must_use]
+pub fn entry_rows(map: &Map, first: u64, limit: u64, values: Limits) -> Vec<EntryAt> {
+    let mut found = Vec::new();
+    list_entries(map, None, (first, Some(limit)), values, |entry| {
+        found.push(entry);
+        Flow::Continue
+    });
+    found
+}
+
+fn entries<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) -> Result<(), E> {
+    let options = &request.options;
+    let limit = options.rows(look.limit);
+    let stats = map.stats();
+    let key = match (&options.key, map.key_and_elem()) {
+        (Some(key), Ok((key_type, _))) => Some(KeyMatch::new(key, &key_type)),
+        _ => None,
+    };
+    let mut failed = None;
+    if options.json {
+        let mut document = JsonRows::entries(&stats, write);
+        let found = list_entries(
+            map,
+            key.as_ref(),
+            (0, limit),
+            Limits::JSON,
+            |entry| match document.row(&entry.entry) {
+                Ok(()) => Flow::Continue,
+                Err(error) => {
+                    failed = Some(error);
+                    Flow::Stop
+                }
+            },
+        );
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let (matched, shown, walk) = found;
+        return document.finish(shown < matched || walk.interrupted);
+    }
+    let mut waiting: Vec<Entry> = Vec::new();
+    let mut text: Option<EntriesText<'_>> = None;
+    let mut portion = |waiting: &mut Vec<Entry>, write: Write<'_, E>| {
+        let lines = text
+            .get_or_insert_with(|| EntriesText::new(&stats, waiting, &look.style))
+            .rows(waiting);
+        waiting.clear();
+        write(&lines)
+    };
+    let (matched, shown, _) = list_entries(map, key.as_ref(), (0, limit), look.values, |entry| {
+        waiting.push(entry.entry);
+        if waiting.len() < PORTION {
+            return Flow::Continue;
+        }
+        match portion(&mut waiting, write) {
+            Ok(()) => Flow::Continue,
+            Err(error) => {
+                failed = Some(error);
+                Flow::Stop
+            }
+        }
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    portion(&mut waiting, write)?;
+    let total = if key.is_some() {
+        matched
+    } else {
+        live_entries(&stats).max(shown)
+    };
+    let foot = EntriesText::new(&stats, &[], &look.style);
+    write(&foot.foot(shown, total, options.key.as_deref()))
+}
+
+fn live_entries(stats: &Stats) -> u64 {
+    stats.slots.live
+}

@@ -1,0 +1,309 @@
+//! What the executable says: ELF, build info, DWARF.
+
+mod buildinfo;
+mod dwarf;
+
+pub use buildinfo::{GoVersion, Release};
+pub use dwarf::{Die, DieOffset, Dwarf};
+
+use std::collections::HashMap;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use object::{Object, ObjectSection, ObjectSymbol};
+use once_cell::unsync::OnceCell;
+
+use crate::map::Family;
+use crate::memory::Abi;
+
+/// Why an executable could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BinaryError {
+    /// The file could not be read.
+    #[error("cannot read {path}: {error}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Not an ELF file, or a malformed one.
+    #[error("{path} is not an ELF executable this tool can read: {reason}")]
+    Elf {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Debug information is malformed.
+    #[error("malformed debug information: {0}")]
+    Dwarf(String),
+}
+
+impl From<gimli::Error> for BinaryError {
+    fn from(error: gimli::Error) -> Self {
+        Self::Dwarf(error.to_string())
+    }
+}
+
+/// A section decompresses to at most this many bytes; a larger claim is an
+/// error, not an allocation.
+const SECTION_MAX: u64 = 4 << 30;
+
+/// An executable on disk.
+#[derive(Debug)]
+pub struct Binary {
+    path: PathBuf,
+    abi: Abi,
+    arch: Option<&'static str>,
+    entry: u64,
+    position_independent: bool,
+    version: Option<GoVersion>,
+    sections: Vec<String>,
+    symbols: OnceCell<HashMap<String, u64>>,
+    dwarf: OnceCell<Option<Dwarf>>,
+}
+
+impl Binary {
+    /// Reads the headers and the build info of the ELF file at `path`. Symbols
+    /// and DWARF are read when they are first asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not ELF.
+    pub fn open(path: &Path) -> Result<Self, BinaryError> {
+        with_elf(path, |file| {
+            let version = buildinfo::read(file);
+            Self {
+                path: path.to_owned(),
+                abi: Abi {
+                    pointer_size: if file.is_64() { 8 } else { 4 },
+                    big_endian: !file.is_little_endian(),
+                },
+                arch: go_arch(file.architecture(), file.is_little_endian()),
+                entry: file.entry(),
+                position_independent: file.kind() == object::ObjectKind::Dynamic,
+                version,
+                sections: file
+                    .sections()
+                    .filter_map(|section| section.name().ok().map(str::to_owned))
+                    .collect(),
+                symbols: OnceCell::new(),
+                dwarf: OnceCell::new(),
+            }
+        })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Pointer width and byte order.
+    #[must_use]
+    pub fn abi(&self) -> Abi {
+        self.abi
+    }
+
+    /// Go's name of the architecture.
+    #[must_use]
+    pub fn arch(&self) -> Option<&'static str> {
+        self.arch
+    }
+
+    /// The entry point, as linked.
+    #[must_use]
+    pub fn entry(&self) -> u64 {
+        self.entry
+    }
+
+    /// Whether the file is loaded at an address of the kernel's choice.
+    #[must_use]
+    pub fn position_independent(&self) -> bool {
+        self.position_independent
+    }
+
+    /// The Go release that built it; from the build info, else from DWARF's producer.
+    #[must_use]
+    pub fn version(&self) -> Option<GoVersion> {
+        self.version.clone().or_else(|| {
+            let producer = self.dwarf()?.producer()?;
+            let at = producer.find("go1.").or_else(|| producer.find("devel"))?;
+            GoVersion::parse(producer.get(at..)?.split(';').next()?.trim())
+        })
+    }
+
+    /// Whether Go built it, by build info, Go sections or Go debug information.
+    #[must_use]
+    pub fn is_go(&self) -> bool {
+        self.version.is_some()
+            || self.sections.iter().any(|name| {
+                matches!(
+                    name.as_str(),
+                    ".go.buildinfo" | ".gopclntab" | ".data.rel.ro.gopclntab" | ".go.module"
+                )
+            })
+            || self.dwarf().is_some_and(|dwarf| dwarf.producer().is_some())
+    }
+
+    /// Whether the file has debug information sections.
+    #[must_use]
+    pub fn has_debug_sections(&self) -> bool {
+        self.sections
+            .iter()
+            .any(|name| name == ".debug_info" || name == ".zdebug_info")
+    }
+
+    /// Whether any debug section is stored compressed.
+    #[must_use]
+    pub fn debug_is_compressed(&self) -> bool {
+        self.sections
+            .iter()
+            .any(|name| name.starts_with(".zdebug_"))
+            || with_elf(&self.path, |file| {
+                file.section_by_name(".debug_info").is_some_and(|section| {
+                    section
+                        .compressed_file_range()
+                        .is_ok_and(|range| range.format != object::CompressionFormat::None)
+                })
+            })
+            .unwrap_or(false)
+    }
+
+    /// The debug information; `None` when there is none or it is unreadable.
+    pub fn dwarf(&self) -> Option<&Dwarf> {
+        self.dwarf
+            .get_or_init(|| {
+                if !self.has_debug_sections() {
+                    return None;
+                }
+                let loaded = with_elf(&self.path, |file| {
+                    Dwarf::load(|name| section_data(file, name), self.abi.big_endian)
+                });
+                loaded.ok()?.ok().filter(Dwarf::has_types)
+            })
+            .as_ref()
+    }
+
+    /// The link-time address of the symbol `name` in `.symtab`.
+    #[must_use]
+    pub fn symbol(&self, name: &str) -> Option<u64> {
+        self.symbols
+            .get_or_init(|| {
+                with_elf(&self.path, |file| {
+                    file.symbols()
+                        .filter_map(|symbol| {
+                            let name = symbol.name().ok()?;
+                            // Only the runtime's own anchors are ever asked for.
+                            let ours = name.starts_with("runtime.")
+                                || name.starts_with("internal/runtime/maps.");
+                            ours.then(|| (name.to_owned(), symbol.address()))
+                        })
+                        .collect()
+                })
+                .unwrap_or_default()
+            })
+            .get(name)
+            .copied()
+    }
+
+    /// The map implementation in this executable, by what is in it: debug
+    /// types first, then symbols, then the release and its experiments.
+    #[must_use]
+    pub fn family(&self) -> Option<Family> {
+        if let Some(dwarf) = self.dwarf() {
+            if dwarf.type_named("internal/runtime/maps.Map").is_some() {
+                return Some(Family::Swiss);
+            }
+            if dwarf.type_named("runtime.hmap").is_some() {
+                return Some(Family::Classic);
+            }
+        }
+        if self.symbol("internal/runtime/maps.newTable").is_some() {
+            return Some(Family::Swiss);
+        }
+        if self.symbol("runtime.hashGrow").is_some() {
+            return Some(Family::Classic);
+        }
+        let version = self.version()?;
+        let release = version.release?;
+        if release.minor < 24 || version.experiments.iter().any(|name| name == "noswissmap") {
+            Some(Family::Classic)
+        } else {
+            Some(Family::Swiss)
+        }
+    }
+
+    /// `DWARF 5, compressed`; `None` without debug information.
+    #[must_use]
+    pub fn debug_summary(&self) -> Option<String> {
+        let dwarf = self.dwarf()?;
+        let compressed = if self.debug_is_compressed() {
+            ", compressed"
+        } else {
+            ""
+        };
+        Some(format!("DWARF {}{compressed}", dwarf.version()))
+    }
+}
+
+type Cache = object::ReadCache<BufReader<std::fs::File>>;
+type Elf<'a> = object::File<'a, &'a Cache>;
+
+/// Parses the file and lends it to `f`. The file is read through a cache of
+/// the ranges that are asked for, so a large executable is not loaded whole.
+fn with_elf<T>(path: &Path, f: impl FnOnce(&Elf<'_>) -> T) -> Result<T, BinaryError> {
+    let name = || path.display().to_string();
+    let io = |error| BinaryError::Io {
+        path: name(),
+        error,
+    };
+    let malformed = |reason: String| BinaryError::Elf {
+        path: name(),
+        reason,
+    };
+    let file = std::fs::File::open(path).map_err(io)?;
+    if !file.metadata().map_err(io)?.is_file() {
+        return Err(malformed("not a regular file".into()));
+    }
+    let cache = Cache::new(BufReader::new(file));
+    let file = Elf::parse(&cache).map_err(|error| malformed(error.to_string()))?;
+    Ok(f(&file))
+}
+
+/// The contents of a section, decompressed; empty when it is not there or not
+/// readable.
+fn section_data(file: &Elf<'_>, name: &str) -> Vec<u8> {
+    // `object` also finds `.zdebug_info` under the name `.debug_info`.
+    let Some(section) = file.section_by_name(name) else {
+        return Vec::new();
+    };
+    let Ok(data) = section.compressed_data() else {
+        return Vec::new();
+    };
+    if data.uncompressed_size > SECTION_MAX {
+        return Vec::new();
+    }
+    data.decompress()
+        .map(std::borrow::Cow::into_owned)
+        .unwrap_or_default()
+}
+
+fn go_arch(architecture: object::Architecture, little_endian: bool) -> Option<&'static str> {
+    use object::Architecture as A;
+    Some(match (architecture, little_endian) {
+        (A::X86_64, _) => "amd64",
+        (A::I386, _) => "386",
+        (A::Aarch64, _) => "arm64",
+        (A::Arm, _) => "arm",
+        (A::Riscv64, _) => "riscv64",
+        (A::S390x, _) => "s390x",
+        (A::PowerPc64, true) => "ppc64le",
+        (A::PowerPc64, false) => "ppc64",
+        (A::Mips64, true) => "mips64le",
+        (A::Mips64, false) => "mips64",
+        (A::LoongArch64, _) => "loong64",
+        _ => return None,
+    })
+}

@@ -1,0 +1,466 @@
+//! The commands and their options, as data.
+
+/// A command of the plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Command {
+    /// `go-map`: what is known of the target, and the list of commands.
+    Status,
+    /// `go-map-buckets`: the walk, bucket by bucket.
+    Buckets,
+    /// `go-map-entries`: keys and elems.
+    Entries,
+    /// `go-map-layout`: one bucket or group as the runtime lays it out.
+    Layout,
+    /// `go-map-stats`: the summary and the verdict.
+    Stats,
+}
+
+/// What a command takes besides options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operand {
+    /// Nothing.
+    None,
+    /// Exactly one expression, spaces included.
+    One,
+    /// One expression or the name of a map type.
+    OneOrType,
+    /// One or more expressions, separated by spaces outside quotes and brackets.
+    Many,
+}
+
+impl Operand {
+    /// `none`, `one` or `many`: what the Python shells ask.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::One | Self::OneOrType => "one",
+            Self::Many => "many",
+        }
+    }
+
+    /// As the usage line spells it; empty for [`Operand::None`].
+    #[must_use]
+    pub fn placeholder(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::One => "EXPR",
+            Self::OneOrType => "EXPR|TYPE",
+            Self::Many => "EXPR...",
+        }
+    }
+}
+
+/// What an option sets; the parser's handle on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OptionId {
+    /// `-all`
+    All,
+    /// `-heat`
+    Heat,
+    /// `-json`
+    Json,
+    /// `-key`
+    Key,
+    /// `-limit`
+    Limit,
+    /// `-only`
+    Only,
+    /// `-range`
+    Range,
+    /// `-type`
+    Type,
+}
+
+/// The value an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    /// None: the option is a switch.
+    Flag,
+    /// Free text; the placeholder names it.
+    Text(&'static str),
+    /// The name of a Go type; TAB completes it as gdb completes expressions.
+    Type,
+    /// A row count, `unlimited` included.
+    Count,
+    /// `A:B`, `A:` or `:B`.
+    Range,
+    /// One of these words, or a unique abbreviation.
+    Choice(&'static [&'static str]),
+}
+
+impl Value {
+    /// As usage and help spell it; `None` for a switch.
+    #[must_use]
+    pub fn placeholder(self) -> Option<String> {
+        match self {
+            Self::Flag => None,
+            Self::Text(name) => Some(name.to_owned()),
+            Self::Type => Some("TYPE".to_owned()),
+            Self::Count => Some("N".to_owned()),
+            Self::Range => Some("A:B".to_owned()),
+            Self::Choice(words) => Some(words.join("|")),
+        }
+    }
+}
+
+/// One option of one command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionDefinition {
+    /// What it sets.
+    pub id: OptionId,
+    /// Its name without the dash.
+    pub name: &'static str,
+    /// The value it takes.
+    pub value: Value,
+    /// What it does, in sentences.
+    pub help: &'static str,
+}
+
+/// A command line worth showing, and what it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Example {
+    /// The line as typed.
+    pub line: &'static str,
+    /// What it shows, in a sentence.
+    pub shows: &'static str,
+}
+
+/// One command.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// Which one.
+    pub command: Command,
+    /// Its name in gdb.
+    pub name: &'static str,
+    /// The first line of its help: one sentence.
+    pub summary: &'static str,
+    /// What it takes besides options.
+    pub operand: Operand,
+    /// Its options, in alphabetical order.
+    pub options: &'static [OptionDefinition],
+    /// Paragraphs after the usage line.
+    pub about: &'static [&'static str],
+    /// Command lines to copy.
+    pub examples: &'static [Example],
+    /// Words explained and limits stated, after the examples.
+    pub notes: &'static [&'static str],
+}
+
+impl Definition {
+    /// `go-map-buckets [OPTION]... [--] EXPR`.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        match self.operand {
+            Operand::None => format!("{} [OPTION]...", self.name),
+            operand => format!("{} [OPTION]... [--] {}", self.name, operand.placeholder()),
+        }
+    }
+
+    /// Its option with this id.
+    #[must_use]
+    pub fn option(&self, id: OptionId) -> Option<&'static OptionDefinition> {
+        self.options.iter().find(|option| option.id == id)
+    }
+}
+
+const JSON: OptionDefinition = OptionDefinition {
+    id: OptionId::Json,
+    name: "json",
+    value: Value::Flag,
+    help: "Print one JSON document and nothing else.",
+};
+
+const JSON_LIST: OptionDefinition = OptionDefinition {
+    help: "Print one JSON document and nothing else; it lists all unless -limit is given.",
+    ..JSON
+};
+
+const TYPE: OptionDefinition = OptionDefinition {
+    id: OptionId::Type,
+    name: "type",
+    value: Value::Type,
+    help: "The map's Go type, for an EXPR that is only an address. \
+           Quote a type that holds spaces.",
+};
+
+const LIMIT_BUCKETS: OptionDefinition = OptionDefinition {
+    id: OptionId::Limit,
+    name: "limit",
+    value: Value::Count,
+    help: "List at most N buckets; 0 or unlimited lists all. \
+           The default is `show go-map limit`.",
+};
+
+const LIMIT_ENTRIES: OptionDefinition = OptionDefinition {
+    id: OptionId::Limit,
+    name: "limit",
+    value: Value::Count,
+    help: "List at most N entries; 0 or unlimited lists all. \
+           The default is `show go-map limit`.",
+};
+
+const ALL_BUCKETS: OptionDefinition = OptionDefinition {
+    id: OptionId::All,
+    name: "all",
+    value: Value::Flag,
+    help: "List every bucket.",
+};
+
+const ALL_ENTRIES: OptionDefinition = OptionDefinition {
+    id: OptionId::All,
+    name: "all",
+    value: Value::Flag,
+    help: "List every entry.",
+};
+
+const RANGE: OptionDefinition = OptionDefinition {
+    id: OptionId::Range,
+    name: "range",
+    value: Value::Range,
+    help: "List buckets A up to, not including, B, as a Go slice would; \
+           A: and :B leave one end open.",
+};
+
+const ONLY: OptionDefinition = OptionDefinition {
+    id: OptionId::Only,
+    name: "only",
+    value: Value::Choice(&["empty", "full", "overflow", "tombstone", "old"]),
+    help: "List only buckets without a live slot (empty), with 8 live slots (full), \
+           on an overflow chain (overflow), with a tombstone (tombstone) or \
+           not yet moved by a growth (old).",
+};
+
+const HEAT: OptionDefinition = OptionDefinition {
+    id: OptionId::Heat,
+    name: "heat",
+    value: Value::Flag,
+    help: "Show how full the whole map is, one cell per run of buckets, instead of a list; \
+           -limit or -all adds the list.",
+};
+
+const KEY: OptionDefinition = OptionDefinition {
+    id: OptionId::Key,
+    name: "key",
+    value: Value::Text("K"),
+    help: "Find the entry of this key. K is written as the list shows keys; \
+           a string may stand without its quotes.",
+};
+
+/// The explanation of EXPR that every map command shares.
+const EXPRESSION: &str = "EXPR is any gdb expression whose value is a Go map: a variable, a field, \
+     *p, $map, or an address together with -type. A pointer to a map and an interface that holds \
+     one are followed. Options may stand before or after it; their names may be abbreviated.";
+
+const HOLES: &str = "A hole is a slot without a live entry; hole density is holes / capacity. \
+     A tombstone is a hole left by a delete: lookups must step over it. \
+     Empty density is the share of buckets without any live slot: below 5 % is healthy \
+     (inserts alone reach about 4 %), up to 20 % light, above that severe.";
+
+const WORDS: &str = "A bucket is a unit of 8 slots: a main or overflow bucket of a classic map \
+     (Go 1.23 and older), a group of a Swiss map (Go 1.24 and newer).";
+
+const DEFINITIONS: &[Definition] = &[
+    Definition {
+        command: Command::Status,
+        name: "go-map",
+        summary: "Show what gomapscope knows of the target, and its commands.",
+        operand: Operand::None,
+        options: &[JSON],
+        about: &[
+            "Tells the Go version, the map family, where type layouts come from, \
+             what is missing and how to get it.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map",
+                shows: "State of the target and list of commands.",
+            },
+            Example {
+                line: "| go-map -json | jq .go_version",
+                shows: "The Go version of the program, for a script.",
+            },
+        ],
+        notes: &[],
+    },
+    Definition {
+        command: Command::Buckets,
+        name: "go-map-buckets",
+        summary: "List the buckets of a Go map: address, slots, fill, chain or table.",
+        operand: Operand::One,
+        options: &[
+            ALL_BUCKETS,
+            HEAT,
+            JSON_LIST,
+            LIMIT_BUCKETS,
+            ONLY,
+            RANGE,
+            TYPE,
+        ],
+        about: &[EXPRESSION],
+        examples: &[
+            Example {
+                line: "go-map-buckets main.cache -limit 4",
+                shows: "The first four buckets.",
+            },
+            Example {
+                line: "go-map-buckets main.cache -only tombstone -all",
+                shows: "Every bucket that a delete left a tombstone in.",
+            },
+            Example {
+                line: "go-map-buckets -heat -- m[a - 1]",
+                shows: "How full the inner map is, from its first bucket to its last.",
+            },
+            Example {
+                line: "go-map-buckets 0xc000012120 -type 'map[string]struct {}' -range 96:128",
+                shows: "32 buckets of the map at an address.",
+            },
+        ],
+        notes: &[WORDS, HOLES],
+    },
+    Definition {
+        command: Command::Entries,
+        name: "go-map-entries",
+        summary: "List the keys and elems of a Go map, or find one key.",
+        operand: Operand::One,
+        options: &[ALL_ENTRIES, JSON_LIST, KEY, LIMIT_ENTRIES, TYPE],
+        about: &[
+            EXPRESSION,
+            "Entries come in the order of the walk, in Go syntax; they are right in every state \
+             of a growing map.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-entries main.users",
+                shows: "The first entries.",
+            },
+            Example {
+                line: "go-map-entries main.users -key \"J. Doe\"",
+                shows: "The entry of one key, without hashing in the target.",
+            },
+            Example {
+                line: "| go-map-entries main.users -json | jq '.entries | length'",
+                shows: "Every entry, for a script.",
+            },
+        ],
+        notes: &[],
+    },
+    Definition {
+        command: Command::Layout,
+        name: "go-map-layout",
+        summary: "Show one bucket of a Go map as the runtime lays it out.",
+        operand: Operand::OneOrType,
+        options: &[JSON, TYPE],
+        about: &[
+            "Offsets, sizes, padding, bytes per slot, and which keys or elems are stored \
+             indirectly (those over 128 bytes).",
+            "EXPR is any gdb expression whose value is a Go map; TYPE is the name of a map type, \
+             as Go or gdb spells it.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-layout main.cache",
+                shows: "The bucket or group of that map's type.",
+            },
+            Example {
+                line: "go-map-layout map[string]bool",
+                shows: "What a set written as map[string]bool costs per slot.",
+            },
+        ],
+        notes: &[WORDS],
+    },
+    Definition {
+        command: Command::Stats,
+        name: "go-map-stats",
+        summary: "Show how full a Go map is, what it wastes, and what to do about it.",
+        operand: Operand::One,
+        options: &[JSON, TYPE],
+        about: &[EXPRESSION],
+        examples: &[
+            Example {
+                line: "go-map-stats main.cache",
+                shows: "Verdict, slots, buckets, growth, bytes, addresses.",
+            },
+            Example {
+                line: "go-map-stats *srv.sessions.byID",
+                shows: "The same for a field behind a pointer.",
+            },
+            Example {
+                line: "| go-map-stats -json main.cache | jq .bytes.reclaimable",
+                shows: "The bytes a rebuild would give back, for a script.",
+            },
+        ],
+        notes: &[
+            WORDS,
+            HOLES,
+            "A rebuild is make(map[K]V, len(m)) and a copy of the entries: what that would not \
+             allocate is reclaimable. Go never shrinks a map by itself.",
+            "A figure that could not be read in full is flagged: the verdict then begins with \
+             Interrupted or Not exact.",
+        ],
+    },
+];
+
+/// Every command, `go-map` first, the others in alphabetical order.
+#[must_use]
+pub fn definitions() -> &'static [Definition] {
+    DEFINITIONS
+}
+
+/// The command of this name.
+#[must_use]
+pub fn definition(name: &str) -> Option<&'static Definition> {
+    DEFINITIONS
+        .iter()
+        .find(|definition| definition.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_sentences_and_sorted() {
+        let names: Vec<_> = definitions()
+            .iter()
+            .map(|definition| definition.name)
+            .collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!(names, sorted);
+        for definition in definitions() {
+            assert!(definition.summary.ends_with('.'), "{}", definition.name);
+            assert!(definition.summary.len() <= 78, "{}", definition.name);
+            assert!(!definition.examples.is_empty());
+            let options: Vec<_> = definition
+                .options
+                .iter()
+                .map(|option| option.name)
+                .collect();
+            let mut sorted = options.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(options, sorted, "{}", definition.name);
+            for option in definition.options {
+                assert!(
+                    option.help.ends_with('.'),
+                    "{} -{}",
+                    definition.name,
+                    option.name
+                );
+                assert!(option.name.chars().all(|c| c.is_ascii_lowercase()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_finds_its_definition() {
+        assert_eq!(
+            definition("go-map-stats").map(|d| d.command),
+            Some(Command::Stats)
+        );
+        assert!(definition("go-map-").is_none());
+    }
+}

@@ -1,0 +1,568 @@
+//! Go types, and the printing of values in Go syntax.
+
+mod format;
+mod name;
+mod print;
+mod runtime;
+
+pub use format::{go_float, go_quote};
+pub use name::short_name;
+pub use print::{Limits, NestedMaps, Printer};
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use once_cell::unsync::OnceCell;
+
+use crate::binary::{Binary, Die, DieOffset, Dwarf};
+use crate::memory::{Memory, ReadError};
+use runtime::Descriptors;
+
+/// Types nest at most this deep before a description of one is given up.
+const DEPTH_MAX: usize = 64;
+
+/// Where a type's description is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TypeRef {
+    /// In the executable's debug information.
+    Dwarf(DieOffset),
+    /// In the runtime's type descriptor at this address of the process.
+    Runtime(u64),
+}
+
+/// Why a type could not be described.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("type {name}: {reason}")]
+pub struct TypeError {
+    /// The type, as far as its name is known.
+    pub name: String,
+    /// What is missing or contradictory.
+    pub reason: String,
+}
+
+/// One Go type.
+#[derive(Debug, Clone)]
+pub struct Type {
+    /// As Go prints it: `map[string]http.Header`.
+    pub name: String,
+    /// As the debug information spells it: `map[string]net/http.Header`.
+    pub full_name: String,
+    /// Bytes.
+    pub size: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it is described.
+    pub at: TypeRef,
+}
+
+/// What a type is.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names are those of Go's reflect.Kind")]
+pub enum Kind {
+    Bool,
+    /// int, int8 … int64.
+    Int,
+    /// uint, uint8 … uint64.
+    Uint,
+    Uintptr,
+    /// float32, float64.
+    Float,
+    /// complex64, complex128.
+    Complex,
+    String,
+    UnsafePointer,
+    /// `None`: the target type is not described.
+    Pointer(Option<TypeRef>),
+    Array {
+        elem: TypeRef,
+        len: u64,
+    },
+    Slice {
+        elem: TypeRef,
+    },
+    Struct {
+        fields: Vec<StructField>,
+    },
+    Map {
+        key: TypeRef,
+        elem: TypeRef,
+    },
+    Chan,
+    Func,
+    Interface {
+        /// `interface {}`: the first word is a type descriptor, not an itab.
+        empty: bool,
+    },
+    /// Not one of Go's kinds; printed as bytes.
+    Unknown,
+}
+
+/// A field of a struct.
+#[derive(Debug, Clone)]
+pub struct StructField {
+    /// Its name; `_` for a blank one.
+    pub name: String,
+    /// Bytes from the start of the struct.
+    pub offset: u64,
+    /// Its type.
+    pub field_type: TypeRef,
+}
+
+/// The types of one executable, described as they are asked for.
+pub struct Types {
+    binary: Rc<Binary>,
+    process: Option<Process>,
+    known: RefCell<HashMap<TypeRef, Rc<Type>>>,
+    by_short_name: OnceCell<HashMap<String, Named>>,
+}
+
+/// The process whose descriptors are read.
+struct Process {
+    memory: Rc<dyn Memory>,
+    bias: u64,
+    /// Where descriptors begin.
+    base: OnceCell<Option<u64>>,
+}
+
+impl std::fmt::Debug for Types {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Types")
+            .field("binary", &self.binary.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The types that share a name in Go's spelling.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    /// The first of them in the file.
+    first: DieOffset,
+    /// There are others: types of packages with the same name.
+    ambiguous: bool,
+}
+
+impl Types {
+    /// The types that the debug information of `binary` describes.
+    #[must_use]
+    pub fn new(binary: Rc<Binary>) -> Self {
+        Self {
+            binary,
+            process: None,
+            known: RefCell::default(),
+            by_short_name: OnceCell::new(),
+        }
+    }
+
+    /// The same, and those that only descriptors in the memory of the process
+    /// describe. `bias` is what the loader added to the addresses in the file.
+    #[must_use]
+    pub fn of_process(binary: Rc<Binary>, memory: Rc<dyn Memory>, bias: u64) -> Self {
+        let process = Process {
+            memory,
+            bias,
+            base: OnceCell::new(),
+        };
+        Self {
+            process: Some(process),
+            ..Self::new(binary)
+        }
+    }
+
+    /// The executable.
+    #[must_use]
+    pub fn binary(&self) -> &Binary {
+        &self.binary
+    }
+
+    /// The executable, to be kept.
+    #[must_use]
+    pub fn shared_binary(&self) -> Rc<Binary> {
+        Rc::clone(&self.binary)
+    }
+
+    fn dwarf(&self) -> Option<&Dwarf> {
+        self.binary.dwarf()
+    }
+
+    /// Finds a type by its name, in DWARF's spelling or in Go's
+    /// (`map[string]http.Header`, `map[string]any`).
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<TypeRef> {
+        let dwarf = self.dwarf()?;
+        let name = name.trim();
+        if let Some(offset) = dwarf.type_named(name) {
+            return Some(TypeRef::Dwarf(offset));
+        }
+        // Two packages may share a name: the first type in the file is taken,
+        // which at least does not change from run to run.
+        self.shortly_named(name)
+            .map(|named| TypeRef::Dwarf(named.first))
+    }
+
+    /// Finds the only type with this name in Go's spelling; `None` also when several
+    /// types share it.
+    #[must_use]
+    pub fn named_uniquely(&self, short_name: &str) -> Option<TypeRef> {
+        let named = self.shortly_named(short_name)?;
+        (!named.ambiguous).then_some(TypeRef::Dwarf(named.first))
+    }
+
+    fn shortly_named(&self, name: &str) -> Option<Named> {
+        let dwarf = self.dwarf()?;
+        let by_short_name = self.by_short_name.get_or_init(|| {
+            let mut names: HashMap<String, Named> = HashMap::new();
+            for (full, offset) in dwarf.type_names() {
+                names
+                    .entry(name::comparable(&self.short(full)))
+                    .and_modify(|known| {
+                        known.first = known.first.min(offset);
+                        known.ambiguous = true;
+                    })
+                    .or_insert(Named {
+                        first: offset,
+                        ambiguous: false,
+                    });
+            }
+            names
+        });
+        by_short_name.get(&name::comparable(name)).copied()
+    }
+
+    /// The names of all map types, in Go's spelling, sorted.
+    #[must_use]
+    pub fn map_names(&self) -> Vec<String> {
+        let Some(dwarf) = self.dwarf() else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = dwarf
+            .type_names()
+            .filter(|(_, offset)| {
+                dwarf
+                    .die(*offset)
+                    .is_ok_and(|die| die.go_kind == Some(kind::MAP))
+            })
+            .map(|(name, _)| self.short(name))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Where the process keeps its descriptors: the symbol `runtime.types`,
+    /// else the field of `runtime.firstmoduledata`.
+    fn base(&self) -> Option<u64> {
+        let process = self.process.as_ref()?;
+        *process.base.get_or_init(|| {
+            if let Some(address) = self.binary.symbol("runtime.types") {
+                return Some(address.wrapping_add(process.bias));
+            }
+            let module = self.dwarf()?.variable("runtime.firstmoduledata")?;
+            let described = self.get(TypeRef::Dwarf(module.type_ref?)).ok()?;
+            let Kind::Struct { fields } = &described.kind else {
+                return None;
+            };
+            let field = fields.iter().find(|field| field.name == "types")?;
+            let at = module
+                .address?
+                .wrapping_add(process.bias)
+                .wrapping_add(field.offset);
+            self.binary.abi().read_pointer(&*process.memory, at).ok()
+        })
+    }
+
+    fn descriptors(&self) -> Option<Descriptors<'_>> {
+        Some(Descriptors {
+            abi: self.binary.abi(),
+            memory: &*self.process.as_ref()?.memory,
+            base: self.base()?,
+        })
+    }
+
+    /// The type with the descriptor at `address`: as the debug information
+    /// describes it, if it does. `None` when the process is not known.
+    ///
+    /// # Errors
+    /// When the descriptor is unreadable.
+    pub fn of_descriptor(&self, address: u64) -> Result<Option<TypeRef>, ReadError> {
+        let Some(descriptors) = self.descriptors() else {
+            return Ok(None);
+        };
+        let by_offset = address
+            .checked_sub(descriptors.base)
+            .and_then(|offset| self.dwarf()?.type_of_descriptor(offset));
+        if let Some(offset) = by_offset {
+            return Ok(Some(TypeRef::Dwarf(offset)));
+        }
+        // Up to go1.24 not every debug entry tells its descriptor; a name that
+        // only one type has does as well.
+        let head = descriptors.head(address)?;
+        let by_name = match descriptors.name(head) {
+            Ok(Some(name)) => self.named_uniquely(&name),
+            _ => None,
+        };
+        Ok(Some(by_name.unwrap_or(TypeRef::Runtime(address))))
+    }
+
+    /// Whether an interface with the descriptor at `address` holds its value in
+    /// the data word itself.
+    ///
+    /// # Errors
+    /// When the descriptor is unreadable or the process not known.
+    pub fn is_direct(&self, address: u64) -> Result<bool, ReadError> {
+        let descriptors = self.descriptors().ok_or(ReadError::fault(address, 1))?;
+        Ok(descriptors.head(address)?.direct)
+    }
+
+    fn described_by_runtime(&self, address: u64) -> Result<Type, TypeError> {
+        let descriptors = self.descriptors().ok_or_else(|| TypeError {
+            name: format!("at {address:#x}"),
+            reason: "the process is not known".into(),
+        })?;
+        descriptors.describe(address, &|target| {
+            self.of_descriptor(target)
+                .ok()
+                .flatten()
+                .unwrap_or(TypeRef::Runtime(target))
+        })
+    }
+
+    /// Go's spelling of a DWARF type name.
+    #[must_use]
+    pub fn short(&self, full_name: &str) -> String {
+        short_name(full_name, |path| {
+            self.dwarf()
+                .and_then(|dwarf| dwarf.package_name(path))
+                .map(str::to_owned)
+        })
+    }
+
+    /// Describes a type.
+    ///
+    /// # Errors
+    /// When the description is malformed or incomplete.
+    pub fn get(&self, at: TypeRef) -> Result<Rc<Type>, TypeError> {
+        if let Some(known) = self.known.borrow().get(&at) {
+            return Ok(Rc::clone(known));
+        }
+        let described = Rc::new(match at {
+            TypeRef::Dwarf(offset) => self.described_by_dwarf(offset)?,
+            TypeRef::Runtime(address) => self.described_by_runtime(address)?,
+        });
+        self.known.borrow_mut().insert(at, Rc::clone(&described));
+        Ok(described)
+    }
+
+    /// Whether values of the type hold pointers the garbage collector follows.
+    ///
+    /// # Errors
+    /// As [`Types::get`].
+    pub fn has_pointers(&self, at: TypeRef) -> Result<bool, TypeError> {
+        self.has_pointers_below(at, 0)
+    }
+
+    fn has_pointers_below(&self, at: TypeRef, depth: usize) -> Result<bool, TypeError> {
+        let described = self.get(at)?;
+        if depth > DEPTH_MAX {
+            return Err(described.error("nested too deeply"));
+        }
+        Ok(match &described.kind {
+            Kind::Bool | Kind::Int | Kind::Uint | Kind::Uintptr | Kind::Float | Kind::Complex => {
+                false
+            }
+            Kind::Array { elem, len } => *len > 0 && self.has_pointers_below(*elem, depth + 1)?,
+            Kind::Struct { fields } => {
+                for field in fields {
+                    if self.has_pointers_below(field.field_type, depth + 1)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            Kind::Unknown => return Err(described.error("not a kind of Go's")),
+            _ => true,
+        })
+    }
+
+    /// The alignment of the type in bytes, by Go's rules (cmd/compile/internal/types/size.go).
+    ///
+    /// # Errors
+    /// As [`Types::get`].
+    pub fn align(&self, at: TypeRef) -> Result<u64, TypeError> {
+        self.align_below(at, 0)
+    }
+
+    fn align_below(&self, at: TypeRef, depth: usize) -> Result<u64, TypeError> {
+        let pointer = u64::from(self.binary.abi().pointer_size);
+        let described = self.get(at)?;
+        if depth > DEPTH_MAX {
+            return Err(described.error("nested too deeply"));
+        }
+        Ok(match &described.kind {
+            Kind::Bool | Kind::Int | Kind::Uint | Kind::Uintptr | Kind::Float => {
+                described.size.clamp(1, pointer)
+            }
+            Kind::Complex => (described.size / 2).clamp(1, pointer),
+            Kind::Array { elem, .. } => self.align_below(*elem, depth + 1)?,
+            Kind::Struct { fields } => {
+                let mut align = 1;
+                for field in fields {
+                    align = align.max(self.align_below(field.field_type, depth + 1)?);
+                }
+                align
+            }
+            Kind::Unknown => 1,
+            _ => pointer,
+        })
+    }
+
+    fn described_by_dwarf(&self, offset: DieOffset) -> Result<Type, TypeError> {
+        let unknown = |reason: String| TypeError {
+            name: format!("at {:#x}", offset.0),
+            reason,
+        };
+        let dwarf = self
+            .dwarf()
+            .ok_or_else(|| unknown("no debug information".into()))?;
+        let read = |offset| {
+            dwarf
+                .die(offset)
+                .map_err(|error| unknown(error.to_string()))
+        };
+        let outer = read(offset)?;
+        let mut die = outer.clone();
+        // A named type is a typedef, at times twice, of the entry that has the kind.
+        for _ in 0..4 {
+            if die.go_kind.is_some() || die.tag != gimli::DW_TAG_typedef {
+                break;
+            }
+            die = match die.type_ref {
+                Some(next) => read(next)?,
+                None => break,
+            };
+        }
+        let full_name = outer.name.or_else(|| die.name.clone()).unwrap_or_default();
+        let kind = self.kind_of(&die, dwarf).map_err(|reason| TypeError {
+            name: self.short(&full_name),
+            reason,
+        })?;
+        let pointer = u64::from(self.binary.abi().pointer_size);
+        let size = match &kind {
+            Kind::Pointer(_) | Kind::UnsafePointer | Kind::Map { .. } | Kind::Chan | Kind::Func => {
+                pointer
+            }
+            Kind::Interface { .. } => 2 * pointer,
+            _ => die.byte_size.unwrap_or(0),
+        };
+        Ok(Type {
+            name: self.short(&full_name),
+            full_name,
+            size,
+            kind,
+            at: TypeRef::Dwarf(offset),
+        })
+    }
+
+    fn kind_of(&self, die: &Die, dwarf: &Dwarf) -> Result<Kind, String> {
+        let target = |reference: Option<DieOffset>, what: &str| {
+            reference
+                .map(TypeRef::Dwarf)
+                .ok_or_else(|| format!("{what} missing"))
+        };
+        Ok(match die.go_kind {
+            Some(kind::BOOL) => Kind::Bool,
+            Some(kind::INT..=kind::INT64) => Kind::Int,
+            Some(kind::UINT..=kind::UINT64) => Kind::Uint,
+            Some(kind::UINTPTR) => Kind::Uintptr,
+            Some(kind::FLOAT32 | kind::FLOAT64) => Kind::Float,
+            Some(kind::COMPLEX64 | kind::COMPLEX128) => Kind::Complex,
+            Some(kind::ARRAY) => Kind::Array {
+                elem: target(die.type_ref, "array elem type")?,
+                len: die
+                    .children
+                    .iter()
+                    .find_map(|child| child.count)
+                    .ok_or("array length missing")?,
+            },
+            Some(kind::CHAN) => Kind::Chan,
+            Some(kind::FUNC) => Kind::Func,
+            Some(kind::INTERFACE) => {
+                let words = die.type_ref.and_then(|at| dwarf.die(at).ok());
+                let name = words.and_then(|die| die.name).unwrap_or_default();
+                Kind::Interface {
+                    empty: name == "runtime.eface",
+                }
+            }
+            Some(kind::MAP) => Kind::Map {
+                key: target(die.go_key, "key type")?,
+                elem: target(die.go_elem, "elem type")?,
+            },
+            Some(kind::POINTER) => Kind::Pointer(die.type_ref.map(TypeRef::Dwarf)),
+            Some(kind::SLICE) => Kind::Slice {
+                elem: target(die.go_elem, "slice elem type")?,
+            },
+            Some(kind::STRING) => Kind::String,
+            Some(kind::STRUCT) => Kind::Struct {
+                fields: die
+                    .children
+                    .iter()
+                    .filter(|child| child.tag == gimli::DW_TAG_member)
+                    .map(|child| {
+                        Ok(StructField {
+                            name: child
+                                .name
+                                .as_deref()
+                                .map(|name| name.rsplit('.').next().unwrap_or(name).to_owned())
+                                .unwrap_or_default(),
+                            offset: child.member_offset.ok_or("field offset missing")?,
+                            field_type: target(child.type_ref, "field type")?,
+                        })
+                    })
+                    .collect::<Result<_, String>>()?,
+            },
+            Some(kind::UNSAFE_POINTER) => Kind::UnsafePointer,
+            // Up to go1.21 the entry of unsafe.Pointer has no kind.
+            _ if die.tag == gimli::DW_TAG_pointer_type && die.type_ref.is_none() => {
+                Kind::UnsafePointer
+            }
+            _ if die.tag == gimli::DW_TAG_pointer_type => {
+                Kind::Pointer(die.type_ref.map(TypeRef::Dwarf))
+            }
+            _ => Kind::Unknown,
+        })
+    }
+}
+
+impl Type {
+    fn error(&self, reason: &str) -> TypeError {
+        TypeError {
+            name: self.name.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// internal/abi.Kind.
+#[allow(dead_code, reason = "the table is complete on purpose")]
+mod kind {
+    pub const BOOL: u8 = 1;
+    pub const INT: u8 = 2;
+    pub const INT64: u8 = 6;
+    pub const UINT: u8 = 7;
+    pub const UINT64: u8 = 11;
+    pub const UINTPTR: u8 = 12;
+    pub const FLOAT32: u8 = 13;
+    pub const FLOAT64: u8 = 14;
+    pub const COMPLEX64: u8 = 15;
+    pub const COMPLEX128: u8 = 16;
+    pub const ARRAY: u8 = 17;
+    pub const CHAN: u8 = 18;
+    pub const FUNC: u8 = 19;
+    pub const INTERFACE: u8 = 20;
+    pub const MAP: u8 = 21;
+    pub const POINTER: u8 = 22;
+    pub const SLICE: u8 = 23;
+    pub const STRING: u8 = 24;
+    pub const STRUCT: u8 = 25;
+    pub const UNSAFE_POINTER: u8 = 26;
+}

@@ -1,0 +1,19 @@
+//! Everything gomapscope knows of Go maps, without Python and without gdb.
+//!
+//! The layers stand one on the other, in this order: [`memory`], [`binary`],
+//! [`gotype`], [`layout`], [`map`], [`metrics`], [`report`]; [`command`] is
+//! the one definition of the commands' options. ARCHITECTURE.md tells the invariants.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod answer;
+pub mod binary;
+pub mod command;
+pub mod gotype;
+pub mod layout;
+pub mod map;
+pub mod memory;
+pub mod metrics;
+pub mod report;
+pub mod target;

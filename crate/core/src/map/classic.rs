@@ -1,0 +1,583 @@
+//! `runtime.hmap`: an array of 2^B buckets with overflow chains, and while it
+//! grows the old array beside it (runtime/map.go up to go1.23,
+//! runtime/map_noswiss.go in go1.24 and go1.25).
+
+use std::collections::HashSet;
+
+use super::{
+    Block, BlockKind, ClassicFacts, Counts, End, Flow, Shape, Slots, Unit, UnitKind, Visitor, Walk,
+};
+use crate::layout::{Hmap, MapLayout};
+use crate::memory::{BlockCache, Memory, READ_MAX, ReadError, Span, read_available};
+
+const WRITING: u64 = 4;
+const SAME_SIZE_GROW: u64 = 8;
+const FLAGS: u64 = 15;
+
+/// The array of a larger B would not fit into a 48-bit address space.
+const B_MAX: u64 = 40;
+
+/// Overflow buckets are chased through a cache of this many bytes: the
+/// preallocated tail of a map of 10 million entries fits.
+const CACHE: usize = 32 << 20;
+
+/// How many buckets makeBucketArray makes for `b`, preallocated overflow
+/// buckets included (runtime/map.go).
+#[must_use]
+pub(crate) fn array_len(layout: &MapLayout, b: u8) -> u64 {
+    let base = 1_u64.checked_shl(u32::from(b)).unwrap_or(0);
+    if b < 4 {
+        return base;
+    }
+    let unit = layout.unit_size as u64;
+    let wanted = (base + (base >> 4)).saturating_mul(unit);
+    let usable = layout.allocator.usable(wanted, !layout.has_pointers);
+    usable.checked_div(unit).unwrap_or(base)
+}
+
+pub(super) fn walk(
+    memory: &dyn Memory,
+    layout: &MapLayout,
+    hmap: Hmap,
+    header: &[u8],
+    visitor: &mut dyn Visitor,
+    walk: &mut Walk,
+) -> Result<(), End> {
+    let abi = layout.abi;
+    let field = |field: crate::layout::Field| field.of(abi, header).unwrap_or(0);
+    let b = field(hmap.b);
+    let flags = field(hmap.flags);
+    let buckets = field(hmap.buckets);
+    let old = field(hmap.oldbuckets);
+    walk.len = field(hmap.count);
+    walk.writing = flags & WRITING != 0;
+    let same_size = flags & SAME_SIZE_GROW != 0;
+    let facts = ClassicFacts {
+        b: u8::try_from(b).unwrap_or(u8::MAX),
+        noverflow: field(hmap.noverflow),
+        flags: flags as u8,
+        same_size: old != 0 && same_size,
+        ..ClassicFacts::default()
+    };
+    if flags & !FLAGS != 0 {
+        walk.defects.push(
+            "flags",
+            walk.address.wrapping_add(hmap.flags.offset as u64),
+            "flags of at most 0xf",
+            format!("{flags:#x}"),
+            "",
+        );
+    }
+    let array_bytes = (layout.unit_size as u64).checked_shl(b as u32);
+    let absurd = b > B_MAX || array_bytes.is_none_or(|bytes| bytes > 1 << 47);
+    if absurd {
+        walk.shape = Shape::Classic(facts);
+        walk.defects.push(
+            "absurd-B",
+            walk.address.wrapping_add(hmap.b.offset as u64),
+            format!("B of at most {B_MAX}"),
+            format!("B = {b}: no map header, or overwritten"),
+            "all buckets",
+        );
+        return Ok(());
+    }
+    if walk.len > 8_u64.checked_shl(b as u32 + 8).unwrap_or(u64::MAX) {
+        // Growth keeps count below 6.5 * 2^B + 8; this is out by a factor of 300.
+        walk.defects.push(
+            "absurd-count",
+            walk.address,
+            format!("a count that fits 2^{b} buckets"),
+            format!("{}", walk.len),
+            "",
+        );
+    }
+    let main = 1_u64 << b;
+    let cache = BlockCache::new(memory, CACHE);
+    let mut walker = Walker {
+        memory,
+        cache: &cache,
+        layout,
+        hmap,
+        visitor,
+        facts,
+        index: 0,
+        seen: HashSet::new(),
+        // What the runtime can reach: same-size growth starts at about one
+        // overflow bucket per main bucket, entries fill the others. Anything
+        // far beyond is garbage that looks like a chain.
+        overflow_max: 4_u64
+            .saturating_mul(main)
+            .saturating_add((walk.len / 4).min(1 << 40))
+            .saturating_add(1024),
+        overflow_seen: 0,
+        done: 0,
+        total: 0,
+        array: Span { start: 0, len: 0 },
+        unit: vec![0; layout.unit_size],
+    };
+    let result = walker.run(buckets, old, b as u8, same_size, walk);
+    let facts = std::mem::take(&mut walker.facts);
+    let result = match result {
+        Ok(()) => walker.extra(header, walk, facts.overflow, old != 0),
+        other => other,
+    };
+    if result.is_ok()
+        && b < 16
+        && facts.noverflow != facts.overflow
+        && walk.defects.is_empty()
+        && !walk.writing
+    {
+        walk.defects.push(
+            "noverflow-mismatch",
+            walk.address.wrapping_add(hmap.noverflow.offset as u64),
+            format!("{} overflow buckets by the map's header", facts.noverflow),
+            format!("{} on the chains", facts.overflow),
+            "",
+        );
+    }
+    walk.shape = Shape::Classic(facts);
+    result
+}
+
+struct Walker<'a> {
+    memory: &'a dyn Memory,
+    cache: &'a BlockCache<&'a dyn Memory>,
+    layout: &'a MapLayout,
+    hmap: Hmap,
+    visitor: &'a mut dyn Visitor,
+    facts: ClassicFacts,
+    index: u64,
+    seen: HashSet<u64>,
+    overflow_max: u64,
+    overflow_seen: u64,
+    done: u64,
+    total: u64,
+    /// The array whose chains are walked now, preallocated tail included.
+    array: Span,
+    unit: Vec<u8>,
+}
+
+impl Walker<'_> {
+    fn run(
+        &mut self,
+        buckets: u64,
+        old: u64,
+        b: u8,
+        same_size: bool,
+        walk: &mut Walk,
+    ) -> Result<(), End> {
+        if buckets == 0 {
+            if walk.len != 0 || old != 0 {
+                walk.defects.push(
+                    "buckets-nil",
+                    walk.address.wrapping_add(self.hmap.buckets.offset as u64),
+                    "a bucket array",
+                    format!("nil in a map of {} entries", walk.len),
+                    "all buckets",
+                );
+            }
+            return Ok(());
+        }
+        let unit = self.layout.unit_size as u64;
+        let main = 1_u64 << b;
+        let old_b = if same_size { Some(b) } else { b.checked_sub(1) };
+        let old_len = match (old, old_b) {
+            (0, _) => 0,
+            (_, Some(old_b)) => 1_u64 << old_b,
+            (_, None) => {
+                walk.defects.push(
+                    "growth",
+                    walk.address
+                        .wrapping_add(self.hmap.oldbuckets.offset as u64),
+                    "no old array beside a single bucket",
+                    format!("oldbuckets = {old:#x} with B = 0"),
+                    "the old buckets",
+                );
+                0
+            }
+        };
+        self.facts.old_buckets = old_len;
+        self.total = (main + old_len).saturating_mul(unit);
+
+        let made = array_len(self.layout, b).max(main);
+        self.array = Span {
+            start: buckets,
+            len: made.saturating_mul(unit),
+        };
+        walk.blocks.push(Block {
+            span: self.array,
+            kind: BlockKind::Buckets,
+        });
+        let mut counts = Counts::default();
+        let current = self.array(buckets, main, false, &mut counts, walk);
+        walk.counts = counts;
+        current?;
+
+        if let (true, Some(old_b)) = (old_len > 0, old_b) {
+            let made = array_len(self.layout, old_b).max(old_len);
+            self.array = Span {
+                start: old,
+                len: made.saturating_mul(unit),
+            };
+            walk.blocks.push(Block {
+                span: self.array,
+                kind: BlockKind::OldBuckets,
+            });
+            let mut counts = Counts::default();
+            let ended = self.array(old, old_len, true, &mut counts, walk);
+            self.facts.old = counts;
+            ended?;
+        }
+        Ok(())
+    }
+
+    /// Walks `len` buckets from `start` on, with their chains.
+    fn array(
+        &mut self,
+        start: u64,
+        len: u64,
+        old: bool,
+        counts: &mut Counts,
+        walk: &mut Walk,
+    ) -> Result<(), End> {
+        let unit = self.layout.unit_size;
+        let per_read = (READ_MAX / unit).max(1) as u64;
+        if start.checked_add(len.saturating_mul(unit as u64)).is_none() {
+            walk.defects.push(
+                "absurd-array",
+                start,
+                "a bucket array inside the address space",
+                format!("{len} buckets of {unit} bytes at {start:#x}"),
+                "all of it",
+            );
+            return Ok(());
+        }
+        let mut buffer = vec![0; (per_read.min(len) as usize) * unit];
+        let mut first = 0;
+        while first < len {
+            let take = per_read.min(len - first);
+            let address = start + first * unit as u64;
+            let bytes = buffer.get_mut(..take as usize * unit).unwrap_or_default();
+            self.memory.checkpoint(self.done, self.total)?;
+            let missing = read_available(self.memory, address, bytes)?;
+            for span in &missing {
+                walk.defects.push(
+                    "unreadable",
+                    span.start,
+                    "readable buckets",
+                    format!("cannot read {} bytes at {:#x}", span.len, span.start),
+                    format!("{} buckets", span.len.div_ceil(unit as u64)),
+                );
+            }
+            // Nothing at all of a large array: do not ask a million times more.
+            if missing.iter().map(|span| span.len).sum::<u64>() >= take * unit as u64
+                && len - first > take
+            {
+                walk.defects.push(
+                    "unreadable",
+                    address,
+                    "readable buckets",
+                    format!("nothing readable from {address:#x} on"),
+                    format!("{} buckets", len - first),
+                );
+                return Ok(());
+            }
+            let bytes = buffer.get(..take as usize * unit).unwrap_or_default();
+            for (offset, bucket) in bytes.chunks_exact(unit).enumerate() {
+                let number = first + offset as u64;
+                let at = address + (offset * unit) as u64;
+                let end = at + unit as u64;
+                if missing
+                    .iter()
+                    .any(|span| span.start < end && at < span.end())
+                {
+                    continue;
+                }
+                self.bucket(at, number, bucket, old, counts, walk)?;
+            }
+            self.done += take * unit as u64;
+            first += take;
+        }
+        Ok(())
+    }
+
+    /// One bucket of an array and its chain.
+    fn bucket(
+        &mut self,
+        address: u64,
+        number: u64,
+        bytes: &[u8],
+        old: bool,
+        counts: &mut Counts,
+        walk: &mut Walk,
+    ) -> Result<(), End> {
+        let abi = self.layout.abi;
+        let slots = Slots::from_tophash(tophash(bytes));
+        let kind = if old { UnitKind::Old } else { UnitKind::Main };
+        if old && slots.is_evacuated() {
+            self.facts.evacuated += 1;
+            let unit = self.unit(address, kind, number, 0, slots, bytes);
+            return self.visit(unit);
+        }
+        self.count(address, slots, counts, walk);
+        let unit = self.unit(address, kind, number, 0, slots, bytes);
+        self.visit(unit)?;
+        let next = self.hmap.overflow.of(abi, bytes).unwrap_or(0);
+        let length = if next == 0 {
+            0
+        } else {
+            self.chain(next, number, old, counts, walk)?
+        };
+        if !old {
+            let longest = self.facts.chain_lengths.len();
+            let length = usize::try_from(length).unwrap_or(usize::MAX).min(1 << 16);
+            if length >= longest {
+                self.facts.chain_lengths.resize(length + 1, 0);
+            }
+            if let Some(count) = self.facts.chain_lengths.get_mut(length) {
+                *count += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The overflow buckets from `next` on; returns how many there are.
+    fn chain(
+        &mut self,
+        mut next: u64,
+        number: u64,
+        old: bool,
+        counts: &mut Counts,
+        walk: &mut Walk,
+    ) -> Result<u64, End> {
+        let abi = self.layout.abi;
+        let kind = if old {
+            UnitKind::Old
+        } else {
+            UnitKind::Overflow
+        };
+        let mut length = 0;
+        let mut link = 0;
+        while next != 0 {
+            if !self.seen.insert(next) {
+                walk.defects.push(
+                    "chain-cycle",
+                    next,
+                    "an overflow bucket that is linked once",
+                    format!("linked again from {link:#x}"),
+                    "the rest of the chain",
+                );
+                break;
+            }
+            self.overflow_seen += 1;
+            if self.overflow_seen > self.overflow_max {
+                walk.defects.push(
+                    "chain-length",
+                    next,
+                    format!("at most {} overflow buckets", self.overflow_max),
+                    "more",
+                    "the rest of all chains",
+                );
+                return Err(End::Stopped);
+            }
+            if self.overflow_seen.is_multiple_of(4096) {
+                self.memory.checkpoint(self.done, self.total)?;
+            }
+            let mut bytes = std::mem::take(&mut self.unit);
+            let read = self.cache.read(next, &mut bytes);
+            let step = match read {
+                Ok(()) => {
+                    length += 1;
+                    let slots = Slots::from_tophash(tophash(&bytes));
+                    let inside = self.array.contains(next);
+                    if !old {
+                        self.facts.overflow += 1;
+                        self.facts.overflow_outside += u64::from(!inside);
+                    }
+                    if !inside {
+                        let span = Span {
+                            start: next,
+                            len: bytes.len() as u64,
+                        };
+                        walk.blocks.push(Block {
+                            span,
+                            kind: BlockKind::Overflow,
+                        });
+                    }
+                    self.count(next, slots, counts, walk);
+                    let after = self.hmap.overflow.of(abi, &bytes).unwrap_or(0);
+                    let unit = self.unit(next, kind, number, length, slots, &bytes);
+                    self.visit(unit).map(|()| after)
+                }
+                Err(ReadError::Interrupted) => Err(End::Interrupted),
+                Err(error @ ReadError::Fault { .. }) => {
+                    walk.defects.push(
+                        "overflow-unreadable",
+                        next,
+                        "a readable overflow bucket",
+                        format!("{error}, linked from bucket {number}"),
+                        "the rest of the chain",
+                    );
+                    Ok(0)
+                }
+            };
+            self.unit = bytes;
+            link = next;
+            next = step?;
+        }
+        Ok(length)
+    }
+
+    fn count(&self, address: u64, slots: Slots, counts: &mut Counts, walk: &mut Walk) {
+        counts.add(slots);
+        if slots.corrupt() > 0 || slots.is_evacuated() {
+            let found = if slots.is_evacuated() {
+                "an evacuated bucket outside the old array"
+            } else {
+                "an evacuated slot in a bucket that is not"
+            };
+            walk.defects.push(
+                "slot-state",
+                address,
+                "tophash bytes of 0, 1, or 5 and above",
+                format!("{found}: {}", slots.marks()),
+                "those slots",
+            );
+        }
+    }
+
+    fn unit<'u>(
+        &mut self,
+        address: u64,
+        kind: UnitKind,
+        parent: u64,
+        depth: u64,
+        slots: Slots,
+        bytes: &'u [u8],
+    ) -> Unit<'u> {
+        let index = self.index;
+        self.index += 1;
+        Unit {
+            index,
+            address,
+            kind,
+            table: 0,
+            parent,
+            depth,
+            slots,
+            bytes,
+        }
+    }
+
+    fn visit(&mut self, unit: Unit<'_>) -> Result<(), End> {
+        match self.visitor.unit(&unit) {
+            Flow::Continue => Ok(()),
+            Flow::Stop => Err(End::Stopped),
+        }
+    }
+
+    /// `mapextra{overflow, oldoverflow *[]*bmap; nextOverflow *bmap}`: blocks, and
+    /// a second opinion on the number of overflow buckets.
+    fn extra(
+        &mut self,
+        header: &[u8],
+        walk: &mut Walk,
+        overflow: u64,
+        growing: bool,
+    ) -> Result<(), End> {
+        let abi = self.layout.abi;
+        let pointer = usize::from(abi.pointer_size);
+        let extra = self.hmap.extra.of(abi, header).unwrap_or(0);
+        if extra == 0 {
+            return Ok(());
+        }
+        let mut words = vec![0; 3 * pointer];
+        if !self.read_small(extra, &mut words, walk)? {
+            return Ok(());
+        }
+        let span = Span {
+            start: extra,
+            len: words.len() as u64,
+        };
+        walk.blocks.push(Block {
+            span,
+            kind: BlockKind::Extra,
+        });
+        for (index, current) in [(0, true), (1, false)] {
+            let slice = abi.pointer_at(&words, index * pointer).unwrap_or(0);
+            if slice == 0 {
+                continue;
+            }
+            let mut triple = vec![0; 3 * pointer];
+            if !self.read_small(slice, &mut triple, walk)? {
+                continue;
+            }
+            let part = |index| abi.pointer_at(&triple, index * pointer).unwrap_or(0);
+            let (data, len, capacity) = (part(0), part(1), part(2));
+            if len > capacity || capacity > 1 << 40 {
+                walk.defects.push(
+                    "extra",
+                    slice,
+                    "a slice of overflow buckets",
+                    format!("len {len}, cap {capacity}"),
+                    "its size",
+                );
+                continue;
+            }
+            let span = Span {
+                start: slice,
+                len: triple.len() as u64,
+            };
+            walk.blocks.push(Block {
+                span,
+                kind: BlockKind::Extra,
+            });
+            if capacity > 0 {
+                let span = Span {
+                    start: data,
+                    len: capacity * pointer as u64,
+                };
+                walk.blocks.push(Block {
+                    span,
+                    kind: BlockKind::Extra,
+                });
+            }
+            if current && len != overflow && !growing && !walk.writing {
+                walk.defects.push(
+                    "overflow-mismatch",
+                    slice,
+                    format!("{len} overflow buckets by mapextra"),
+                    format!("{overflow} on the chains"),
+                    "",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a small structure; `false` when it is unreadable.
+    fn read_small(&mut self, address: u64, bytes: &mut [u8], walk: &mut Walk) -> Result<bool, End> {
+        match self.cache.read(address, bytes) {
+            Ok(()) => Ok(true),
+            Err(ReadError::Interrupted) => Err(End::Interrupted),
+            Err(error @ ReadError::Fault { .. }) => {
+                walk.defects.push(
+                    "extra",
+                    address,
+                    "a readable mapextra",
+                    error.to_string(),
+                    "its size",
+                );
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// The first eight bytes, slot 0 lowest; byte order does not matter to an array.
+fn tophash(bytes: &[u8]) -> u64 {
+    bytes
+        .get(..8)
+        .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
+        .map_or(0, u64::from_le_bytes)
+}

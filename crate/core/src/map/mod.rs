@@ -1,0 +1,400 @@
+//! Walkers of the two map implementations.
+//!
+//! A walk reads a map's header and all its storage through [`Memory`], hands
+//! every bucket or group to a [`Visitor`] and returns the [`Walk`]: counts, blocks and
+//! defects. It cannot panic, reads nothing by a count that has not passed its
+//! cap, and ends after a number of steps bounded by what the header declares.
+
+mod classic;
+mod defect;
+mod slots;
+mod swiss;
+
+pub use defect::{DEFECTS_KEPT, Defect, Defects};
+pub use slots::{SlotState, Slots};
+
+pub(crate) use classic::array_len;
+pub(crate) use swiss::max_load;
+
+use crate::layout::{Header, MapLayout};
+use crate::memory::{Memory, ReadError, Span};
+
+/// Which implementation a map has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// `runtime.hmap`: Go up to 1.23; 1.24 and 1.25 with `noswissmap`.
+    Classic,
+    /// `internal/runtime/maps.Map`: Go 1.24 and later.
+    Swiss,
+}
+
+impl Family {
+    /// `classic` or `swiss`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Swiss => "swiss",
+        }
+    }
+
+    /// Its word for the units of storage: `buckets` or `groups`.
+    #[must_use]
+    pub fn units(self) -> &'static str {
+        match self {
+            Self::Classic => "buckets",
+            Self::Swiss => "groups",
+        }
+    }
+}
+
+/// What a bucket is in its map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitKind {
+    /// A bucket of the current array.
+    Main,
+    /// An overflow bucket of the current array.
+    Overflow,
+    /// A bucket of the old array, or one on its chains.
+    Old,
+    /// A group.
+    Group,
+}
+
+impl UnitKind {
+    /// As JSON names it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Overflow => "overflow",
+            Self::Old => "old",
+            Self::Group => "group",
+        }
+    }
+}
+
+/// One bucket or group, as a visitor sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Unit<'a> {
+    /// Position in the walk.
+    pub index: u64,
+    /// Its address.
+    pub address: u64,
+    /// What it is.
+    pub kind: UnitKind,
+    /// Swiss: directory index of its table; 0 for a small map.
+    pub table: u64,
+    /// Classic: number of the main (or old) bucket whose chain it is on.
+    pub parent: u64,
+    /// Overflow buckets before it on its chain; 0 for the first bucket itself.
+    pub depth: u64,
+    /// The state of its slots.
+    pub slots: Slots,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// What a visitor wants next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// The next bucket.
+    Continue,
+    /// No more: the walk ends and is marked as cut.
+    Stop,
+}
+
+/// Takes the buckets of a walk one by one.
+pub trait Visitor {
+    /// Whether buckets must come in walk order (classic: array order with each
+    /// chain behind its bucket; Swiss: directory order). A visitor that only
+    /// counts is served faster in address order.
+    fn ordered(&self) -> bool {
+        true
+    }
+
+    /// Takes one bucket.
+    fn unit(&mut self, unit: &Unit<'_>) -> Flow;
+}
+
+/// Counts only.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CountOnly;
+
+impl Visitor for CountOnly {
+    fn ordered(&self) -> bool {
+        false
+    }
+    fn unit(&mut self, _: &Unit<'_>) -> Flow {
+        Flow::Continue
+    }
+}
+
+/// Tells what a block is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockKind {
+    /// The map header.
+    Header,
+    /// The array of main buckets, preallocated overflow buckets included.
+    Buckets,
+    /// An overflow bucket allocated on its own.
+    Overflow,
+    /// The old array during growth.
+    OldBuckets,
+    /// `mapextra`, or one of the overflow slices behind it.
+    Extra,
+    /// The directory of tables.
+    Directory,
+    /// A table's header.
+    Table,
+    /// A table's groups, or the one group of a small map.
+    Groups,
+}
+
+/// One contiguous allocation that belongs to the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Where, and how many bytes were requested.
+    pub span: Span,
+    /// What for.
+    pub kind: BlockKind,
+}
+
+/// Counts over the buckets of the current storage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Slots.
+    pub slots: u64,
+    /// Live ones.
+    pub live: u64,
+    /// Deleted ones.
+    pub tombstones: u64,
+    /// Never used ones.
+    pub empty: u64,
+    /// Slots whose state is none of these.
+    pub corrupt: u64,
+    /// Buckets.
+    pub units: u64,
+    /// Buckets without a live slot.
+    pub units_empty: u64,
+    /// Buckets with 8 live slots.
+    pub units_full: u64,
+}
+
+impl Counts {
+    fn add(&mut self, slots: Slots) {
+        let live = u64::from(slots.live());
+        self.slots += 8;
+        self.live += live;
+        self.tombstones += u64::from(slots.tombstones());
+        self.empty += u64::from(slots.empty());
+        self.corrupt += u64::from(slots.corrupt());
+        self.units += 1;
+        self.units_empty += u64::from(live == 0);
+        self.units_full += u64::from(live == 8);
+    }
+}
+
+/// A classic map's own facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are Go's own")]
+pub struct ClassicFacts {
+    pub b: u8,
+    pub noverflow: u64,
+    /// `hmap.flags`.
+    pub flags: u8,
+    /// Main buckets of the old array; 0 outside growth.
+    pub old_buckets: u64,
+    /// A growth that keeps the number of buckets.
+    pub same_size: bool,
+    /// Evacuated buckets of the old array.
+    pub evacuated: u64,
+    /// Overflow buckets on chains of the current array.
+    pub overflow: u64,
+    /// Those that lie outside the array.
+    pub overflow_outside: u64,
+    /// Slots of the old buckets that are not evacuated, and their live ones.
+    pub old: Counts,
+    /// `chain_lengths[n]`: main buckets with n overflow buckets.
+    pub chain_lengths: Vec<u64>,
+}
+
+/// One table of a Swiss map.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are Go's own")]
+pub struct TableFacts {
+    pub address: u64,
+    /// First directory entry that points here.
+    pub index: u64,
+    pub used: u16,
+    pub capacity: u16,
+    pub growth_left: u16,
+    pub local_depth: u8,
+    pub groups: u64,
+}
+
+/// A Swiss map's own facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are Go's own")]
+pub struct SwissFacts {
+    pub dir_len: u64,
+    pub global_depth: u8,
+    /// Distinct tables in directory order.
+    pub tables: Vec<TableFacts>,
+}
+
+/// What only one family has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// A classic map's.
+    Classic(ClassicFacts),
+    /// A Swiss map's.
+    Swiss(SwissFacts),
+}
+
+/// The result of a walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walk {
+    /// The header's address; 0 for a nil map.
+    pub address: u64,
+    /// The count in the header.
+    pub len: u64,
+    /// The header's flag "a write is in progress".
+    pub writing: bool,
+    /// The current storage, slot by slot.
+    pub counts: Counts,
+    /// What only one family has.
+    pub shape: Shape,
+    /// All allocations found. Empty for a nil map.
+    pub blocks: Vec<Block>,
+    /// Contradictions.
+    pub defects: Defects,
+    /// Ended by the user.
+    pub interrupted: bool,
+    /// Ended by the visitor.
+    pub cut: bool,
+}
+
+impl Walk {
+    fn new(address: u64, shape: Shape) -> Self {
+        Self {
+            address,
+            len: 0,
+            writing: false,
+            counts: Counts::default(),
+            shape,
+            blocks: Vec::new(),
+            defects: Defects::default(),
+            interrupted: false,
+            cut: false,
+        }
+    }
+
+    /// Live slots, those still in old buckets included.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.counts.live
+            + match &self.shape {
+                Shape::Classic(facts) => facts.old.live,
+                Shape::Swiss(_) => 0,
+            }
+    }
+
+    /// Whether every figure is certain.
+    #[must_use]
+    pub fn exact(&self) -> bool {
+        self.defects.is_empty() && !self.interrupted && !self.cut && self.live() == self.len
+    }
+}
+
+/// Why a walk ended early.
+enum End {
+    Interrupted,
+    Stopped,
+}
+
+impl From<ReadError> for End {
+    fn from(_: ReadError) -> Self {
+        Self::Interrupted
+    }
+}
+
+/// Walks the map whose header is at `address` (0 for a nil map).
+///
+/// Never fails: what is unreadable or contradictory is in [`Walk::defects`],
+/// and the counts then cover the rest.
+pub fn walk(
+    memory: &dyn Memory,
+    layout: &MapLayout,
+    address: u64,
+    visitor: &mut dyn Visitor,
+) -> Walk {
+    let shape = match layout.header {
+        Header::Classic(_) => Shape::Classic(ClassicFacts::default()),
+        Header::Swiss(_) => Shape::Swiss(SwissFacts::default()),
+    };
+    let mut walk = Walk::new(address, shape);
+    if address == 0 {
+        return walk;
+    }
+    if let Err(reason) = layout.validate() {
+        walk.defects.push(
+            "layout",
+            address,
+            "a layout the runtime could have",
+            reason,
+            "all",
+        );
+        return walk;
+    }
+    let mut header = vec![0; layout.header_size()];
+    match memory.read(address, &mut header) {
+        Ok(()) => {}
+        Err(ReadError::Interrupted) => {
+            walk.interrupted = true;
+            return walk;
+        }
+        Err(error @ ReadError::Fault { .. }) => {
+            walk.defects.push(
+                "header-unreadable",
+                address,
+                "a readable map header",
+                error.to_string(),
+                "the whole map",
+            );
+            return walk;
+        }
+    }
+    walk.blocks.push(Block {
+        span: Span {
+            start: address,
+            len: header.len() as u64,
+        },
+        kind: BlockKind::Header,
+    });
+    let ended = match layout.header {
+        Header::Classic(hmap) => classic::walk(memory, layout, hmap, &header, visitor, &mut walk),
+        Header::Swiss(map) => swiss::walk(memory, layout, map, &header, visitor, &mut walk),
+    };
+    match ended {
+        Ok(()) => {}
+        Err(End::Interrupted) => walk.interrupted = true,
+        Err(End::Stopped) => walk.cut = true,
+    }
+    let live = walk.live();
+    if live != walk.len && !walk.interrupted && !walk.cut {
+        let racing = if walk.writing {
+            " (a write was in progress)"
+        } else {
+            ""
+        };
+        walk.defects.push(
+            "count-mismatch",
+            address,
+            format!("{} entries by the map's header", walk.len),
+            format!("{live} live slots{racing}"),
+            "",
+        );
+    }
+    walk
+}

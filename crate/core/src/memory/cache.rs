@@ -1,0 +1,151 @@
+//! A block cache for pointer chasing. Lives for one stop of the target.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use super::{Memory, PAGE, READ_MAX, ReadError};
+
+const BLOCK: usize = PAGE as usize;
+
+/// Reads larger than this go to the target directly: whole arrays are read
+/// once, caching them would only evict what is chased.
+const BYPASS: usize = 4 * BLOCK;
+
+/// Keeps blocks of one page; small reads are served from them.
+///
+/// A miss next to the block that was fetched last fetches a run of blocks: 16 times
+/// fewer calls for objects of one size class, which the allocator packs.
+pub struct BlockCache<M> {
+    inner: M,
+    blocks: RefCell<Blocks>,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct Blocks {
+    young: HashMap<u64, Box<[u8]>>,
+    // The generation before: a block used again moves back to `young`, the rest
+    // goes when `young` is full. Two maps are a cheap approximation of LRU.
+    old: HashMap<u64, Box<[u8]>>,
+    last_miss: u64,
+}
+
+impl<M: Memory> BlockCache<M> {
+    /// A cache of at most `capacity` bytes in front of `inner`.
+    pub fn new(inner: M, capacity: usize) -> Self {
+        Self {
+            inner,
+            blocks: RefCell::default(),
+            capacity: (capacity / BLOCK / 2).max(16),
+        }
+    }
+
+    /// Forgets everything: the target ran.
+    pub fn clear(&self) {
+        *self.blocks.borrow_mut() = Blocks::default();
+    }
+
+    /// The memory behind the cache.
+    pub fn inner(&self) -> &M {
+        &self.inner
+    }
+
+    /// Copies the part of block `block` that starts at `offset` to `out`.
+    fn copy(&self, block: u64, offset: usize, out: &mut [u8]) -> Result<(), ReadError> {
+        let mut blocks = self.blocks.borrow_mut();
+        if !blocks.young.contains_key(&block) {
+            let bytes = match blocks.old.remove(&block) {
+                Some(bytes) => bytes,
+                None => {
+                    let sequential = block == blocks.last_miss.wrapping_add(PAGE);
+                    blocks.last_miss = block;
+                    if sequential {
+                        self.fetch_run(block, &mut blocks);
+                    }
+                    match blocks.young.remove(&block) {
+                        Some(bytes) => bytes,
+                        None => {
+                            let mut bytes = vec![0; BLOCK].into_boxed_slice();
+                            self.inner.read(block, &mut bytes)?;
+                            bytes
+                        }
+                    }
+                }
+            };
+            if blocks.young.len() >= self.capacity {
+                blocks.old = std::mem::take(&mut blocks.young);
+            }
+            blocks.young.insert(block, bytes);
+        }
+        let from = blocks
+            .young
+            .get(&block)
+            .and_then(|b| b.get(offset..offset + out.len()));
+        match from {
+            Some(from) => {
+                out.copy_from_slice(from);
+                Ok(())
+            }
+            None => Err(ReadError::fault(block, out.len())),
+        }
+    }
+
+    /// Fetches up to 16 blocks from `block` on; a fault fetches nothing.
+    fn fetch_run(&self, block: u64, blocks: &mut Blocks) {
+        const RUN: usize = 16;
+        let mut bytes = vec![0; RUN * BLOCK];
+        if blocks.young.len() + RUN > self.capacity || self.inner.read(block, &mut bytes).is_err() {
+            return;
+        }
+        for (index, part) in bytes.chunks_exact(BLOCK).enumerate() {
+            let address = block.wrapping_add(index as u64 * PAGE);
+            blocks.young.entry(address).or_insert_with(|| part.into());
+        }
+        blocks.last_miss = block.wrapping_add((RUN as u64 - 1) * PAGE);
+    }
+}
+
+impl<M: Memory> Memory for BlockCache<M> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        if address.checked_add(buffer.len() as u64 - 1).is_none() {
+            return Err(ReadError::fault(address, buffer.len()));
+        }
+        if buffer.len() > BYPASS {
+            let mut at = address;
+            for part in buffer.chunks_mut(READ_MAX) {
+                self.inner.read(at, part)?;
+                at = at.wrapping_add(part.len() as u64);
+            }
+            return Ok(());
+        }
+        let mut at = address;
+        let mut rest = &mut *buffer;
+        while !rest.is_empty() {
+            let offset = (at % PAGE) as usize;
+            let take = rest.len().min(BLOCK - offset);
+            let (part, tail) = rest.split_at_mut(take);
+            match self.copy(at - offset as u64, offset, part) {
+                Ok(()) => {}
+                // The page may be readable in part (a truncated core): ask for
+                // exactly what is wanted before giving up.
+                Err(ReadError::Fault { .. }) => {
+                    self.inner.read(at, part).map_err(|error| match error {
+                        ReadError::Fault { .. } => ReadError::fault(at, take),
+                        other => other,
+                    })?;
+                }
+                Err(other) => return Err(other),
+            }
+            at = at.wrapping_add(take as u64);
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
+        self.inner.checkpoint(done, total)
+    }
+}

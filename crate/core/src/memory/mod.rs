@@ -1,0 +1,188 @@
+//! Where bytes come from. Reading only: no trait here can write.
+
+mod cache;
+mod image;
+mod pagemap;
+mod ranges;
+
+pub use cache::BlockCache;
+pub use image::Image;
+pub use pagemap::resident_pages;
+pub use ranges::{Chunk, RangeReader, read_available};
+
+use std::fmt;
+
+/// The size of a page, and the grain at which unreadable memory is told from
+/// readable memory.
+pub const PAGE: u64 = 4096;
+
+/// The largest single read. Larger reads cost 4 to 10 times more a byte in gdb:
+/// it faults in a fresh buffer of the full length each time.
+pub const READ_MAX: usize = 1 << 20;
+
+/// Why bytes could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The target has nothing readable there.
+    #[error("cannot read {len} bytes at {address:#x}")]
+    Fault {
+        /// First address of the read that failed.
+        address: u64,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// The user asked to stop (Ctrl-C).
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl ReadError {
+    /// A fault of a read of `len` bytes at `address`.
+    #[must_use]
+    pub fn fault(address: u64, len: usize) -> Self {
+        Self::Fault {
+            address,
+            len: len as u64,
+        }
+    }
+}
+
+/// An address space that can be read.
+///
+/// Implementations decide what "interrupted" means; walkers end at once when a
+/// read or [`Memory::checkpoint`] says so, and keep what they have.
+pub trait Memory {
+    /// Fills `buffer` with the bytes at `address`.
+    ///
+    /// # Errors
+    /// [`ReadError::Fault`] when any byte of the range is unreadable; the
+    /// contents of `buffer` are then unspecified.
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError>;
+
+    /// Called between blocks of work with how much is done of how much in all
+    /// (in bytes; 0 of 0 when that is not known).
+    ///
+    /// # Errors
+    /// [`ReadError::Interrupted`] when the user wants the prompt back.
+    fn checkpoint(&self, _done: u64, _total: u64) -> Result<(), ReadError> {
+        Ok(())
+    }
+}
+
+impl<M: Memory + ?Sized> Memory for &M {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        (**self).read(address, buffer)
+    }
+    fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
+        (**self).checkpoint(done, total)
+    }
+}
+
+impl<M: Memory + ?Sized> Memory for Box<M> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        (**self).read(address, buffer)
+    }
+    fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
+        (**self).checkpoint(done, total)
+    }
+}
+
+/// Pointer width and byte order of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abi {
+    /// Bytes of a pointer: 4 or 8.
+    pub pointer_size: u8,
+    /// Most significant byte first.
+    pub big_endian: bool,
+}
+
+impl Abi {
+    /// amd64, arm64, riscv64 and most others.
+    pub const LE64: Self = Self {
+        pointer_size: 8,
+        big_endian: false,
+    };
+
+    /// The unsigned integer in `bytes` (at most 8 of them).
+    #[must_use]
+    pub fn uint(self, bytes: &[u8]) -> u64 {
+        let fold = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
+        if self.big_endian {
+            bytes.iter().fold(0, fold)
+        } else {
+            bytes.iter().rev().fold(0, fold)
+        }
+    }
+
+    /// The unsigned integer of `size` bytes at `offset` of `bytes`; `None`
+    /// beyond the end.
+    #[must_use]
+    pub fn uint_at(self, bytes: &[u8], offset: usize, size: usize) -> Option<u64> {
+        bytes
+            .get(offset..offset.checked_add(size)?)
+            .map(|field| self.uint(field))
+    }
+
+    /// The pointer at `offset` of `bytes`; `None` beyond the end.
+    #[must_use]
+    pub fn pointer_at(self, bytes: &[u8], offset: usize) -> Option<u64> {
+        self.uint_at(bytes, offset, usize::from(self.pointer_size))
+    }
+
+    /// Reads an unsigned integer of `size` (at most 8) bytes.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    pub fn read_uint(
+        self,
+        memory: &dyn Memory,
+        address: u64,
+        size: usize,
+    ) -> Result<u64, ReadError> {
+        let mut buffer = [0; 8];
+        let bytes = buffer
+            .get_mut(..size)
+            .ok_or(ReadError::fault(address, size))?;
+        memory.read(address, bytes)?;
+        Ok(self.uint(bytes))
+    }
+
+    /// Reads a pointer.
+    ///
+    /// # Errors
+    /// As [`Memory::read`].
+    pub fn read_pointer(self, memory: &dyn Memory, address: u64) -> Result<u64, ReadError> {
+        self.read_uint(memory, address, usize::from(self.pointer_size))
+    }
+}
+
+/// An address range, half open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// First address.
+    pub start: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+impl Span {
+    /// One past the last address; saturates at the top of the address space.
+    #[must_use]
+    pub fn end(self) -> u64 {
+        self.start.saturating_add(self.len)
+    }
+
+    /// Whether `address` lies inside.
+    #[must_use]
+    pub fn contains(self, address: u64) -> bool {
+        address
+            .checked_sub(self.start)
+            .is_some_and(|offset| offset < self.len)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..{:#x}", self.start, self.end())
+    }
+}

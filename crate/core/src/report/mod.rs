@@ -1,0 +1,30 @@
+//! What the user sees: text for a terminal of a given width, and JSON.
+//!
+//! Rendering only: every figure comes from [`crate::metrics`]. Whatever the
+//! target wrote (names, keys, found values) passes [`sanitize`] on its way
+//! into a line, and a line is cut to the width when it is rendered, so no
+//! caller can forget either.
+
+mod buckets;
+mod entries;
+mod heat;
+mod json;
+mod layout;
+mod number;
+mod sanitize;
+mod stats;
+mod style;
+mod table;
+#[cfg(test)]
+mod testing;
+
+pub use buckets::{BucketsReport, BucketsText, buckets};
+pub use entries::{EntriesReport, EntriesText, entries};
+pub use heat::{heat, heat_cells, heat_strip};
+pub use json::{JsonRows, buckets_json, entries_json, stats_json, to_json};
+pub use layout::layout;
+pub use number::{percent, percent_of, size, thousands};
+pub use sanitize::sanitize;
+pub use stats::{reservation, stats};
+pub use style::{Line, Role, Style, display_width};
+pub use table::{Align, Column, Table};

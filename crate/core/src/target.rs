@@ -1,0 +1,397 @@
+//! A Go process or core as seen through its executable: where the types of
+//! [`crate::gotype`], the layouts and the walkers meet one memory.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::binary::Binary;
+use crate::gotype::{Kind, Limits, NestedMaps, Printer, Type, TypeError, TypeRef, Types};
+use crate::layout::{MapLayout, Part, SLOTS, map_layout};
+use crate::map::{CountOnly, Flow, Unit, Visitor, Walk, walk};
+use crate::memory::{BlockCache, Memory, ReadError};
+use crate::metrics::{Context, Stats, stats};
+
+/// Blocks kept for pointer chasing while the target stands still.
+const CACHE: usize = 24 << 20;
+
+/// Why a map could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// No type of that name.
+    #[error("no type {0} in the debug information of {1}")]
+    NoSuchType(String, String),
+    /// The type is no map.
+    #[error("{0} is not a map type")]
+    NotAMap(String),
+    /// The executable has no debug information.
+    #[error(
+        "{0} has no debug information (built with -ldflags=-s or -w?): \
+         build it without those flags to look at its maps"
+    )]
+    Stripped(String),
+    /// The type's description cannot be used.
+    #[error(transparent)]
+    Type(#[from] TypeError),
+}
+
+/// A target and what is known of it while it stands still.
+pub struct Target {
+    types: Types,
+    memory: Rc<BlockCache<Box<dyn Memory>>>,
+    pid: Option<u32>,
+    layouts: RefCell<HashMap<TypeRef, Rc<MapLayout>>>,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target")
+            .field("path", &self.types.binary().path())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    /// The target whose bytes `memory` reads.
+    ///
+    /// `bias` is what the loader added to the addresses in the executable;
+    /// `pid` names a process on this machine, if the target is one.
+    #[must_use]
+    pub fn new(binary: Rc<Binary>, memory: Box<dyn Memory>, bias: u64, pid: Option<u32>) -> Self {
+        let memory = Rc::new(BlockCache::new(memory, CACHE));
+        let shared: Rc<dyn Memory> = Rc::<BlockCache<Box<dyn Memory>>>::clone(&memory);
+        Self {
+            types: Types::of_process(binary, shared, bias),
+            memory,
+            pid,
+            layouts: RefCell::default(),
+        }
+    }
+
+    /// Forgets the bytes read so far: the target ran.
+    pub fn invalidate(&self) {
+        self.memory.clear();
+    }
+
+    /// The types of its executable.
+    #[must_use]
+    pub fn types(&self) -> &Types {
+        &self.types
+    }
+
+    /// The executable.
+    #[must_use]
+    pub fn binary(&self) -> &Binary {
+        self.types.binary()
+    }
+
+    /// Its memory, through the cache.
+    #[must_use]
+    pub fn memory(&self) -> &dyn Memory {
+        &*self.memory
+    }
+
+    /// A printer of this target's values.
+    #[must_use]
+    pub fn printer(&self, limits: Limits) -> Printer<'_> {
+        Printer {
+            types: &self.types,
+            memory: &*self.memory,
+            maps: Some(self),
+            limits,
+        }
+    }
+
+    /// The layout of a map type.
+    ///
+    /// # Errors
+    /// When the type is no map, or its description cannot be used.
+    pub fn layout(&self, map_type: &Type) -> Result<Rc<MapLayout>, TargetError> {
+        if let Some(layout) = self.layouts.borrow().get(&map_type.at) {
+            return Ok(Rc::clone(layout));
+        }
+        let layout = Rc::new(map_layout(&self.types, map_type)?);
+        self.layouts
+            .borrow_mut()
+            .insert(map_type.at, Rc::clone(&layout));
+        Ok(layout)
+    }
+
+    /// The type named `name`, in DWARF's or in Go's spelling.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn type_named(&self, name: &str) -> Result<Rc<Type>, TargetError> {
+        let path = || self.binary().path().display().to_string();
+        if self.binary().dwarf().is_none() {
+            return Err(TargetError::Stripped(path()));
+        }
+        let at = self
+            .types
+            .named(name)
+            .ok_or_else(|| TargetError::NoSuchType(name.to_owned(), path()))?;
+        Ok(self.types.get(at)?)
+    }
+}
+
+impl NestedMaps for Target {
+    fn entries(
+        &self,
+        map_type: &Type,
+        address: u64,
+        limit: u64,
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Option<bool> {
+        let layout = self.layout(map_type).ok()?;
+        let mut seen = 0;
+        let mut more = false;
+        let mut entries = Entries::new(&*self.memory, &layout, |key, elem| {
+            if seen >= limit {
+                more = true;
+                return Flow::Stop;
+            }
+            seen += 1;
+            match (key.bytes, elem.bytes) {
+                (Ok(key), Ok(elem)) => visit(key, elem),
+                _ => more = true,
+            }
+            Flow::Continue
+        });
+        let walked = walk(&*self.memory, &layout, address, &mut entries);
+        let unreadable = seen == 0 && walked.defects.total() > 0;
+        (!unreadable).then_some(more || walked.interrupted)
+    }
+}
+
+/// One map of a target.
+#[derive(Debug, Clone)]
+pub struct Map {
+    target: Rc<Target>,
+    address: u64,
+    map_type: Rc<Type>,
+    layout: Rc<MapLayout>,
+    expression: String,
+}
+
+impl Map {
+    /// The map whose header is at `address` (0: a nil map).
+    ///
+    /// # Errors
+    /// When `type_name` is no map type of the target, or its layout cannot be told.
+    pub fn new(
+        target: Rc<Target>,
+        address: u64,
+        type_name: &str,
+        expression: &str,
+    ) -> Result<Self, TargetError> {
+        let map_type = target.type_named(type_name)?;
+        if !matches!(map_type.kind, Kind::Map { .. }) {
+            return Err(TargetError::NotAMap(map_type.name.clone()));
+        }
+        let layout = target.layout(&map_type)?;
+        Ok(Self {
+            target,
+            address,
+            map_type,
+            layout,
+            expression: expression.to_owned(),
+        })
+    }
+
+    /// The target it is in.
+    #[must_use]
+    pub fn target(&self) -> &Rc<Target> {
+        &self.target
+    }
+
+    /// The address of its header.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Its type.
+    #[must_use]
+    pub fn map_type(&self) -> &Type {
+        &self.map_type
+    }
+
+    /// Its layout.
+    #[must_use]
+    pub fn layout(&self) -> &MapLayout {
+        &self.layout
+    }
+
+    /// Its key and elem types.
+    ///
+    /// # Errors
+    /// When they are not described.
+    pub fn key_and_elem(&self) -> Result<(Rc<Type>, Rc<Type>), TargetError> {
+        match self.map_type.kind {
+            Kind::Map { key, elem } => {
+                let types = self.target.types();
+                Ok((types.get(key)?, types.get(elem)?))
+            }
+            _ => Err(TargetError::NotAMap(self.map_type.name.clone())),
+        }
+    }
+
+    /// Walks it.
+    pub fn walk(&self, visitor: &mut dyn Visitor) -> Walk {
+        walk(self.target.memory(), &self.layout, self.address, visitor)
+    }
+
+    /// Visits its entries in walk order; the bytes are those of key and elem
+    /// themselves, also where the slots hold pointers.
+    pub fn entries(&self, visit: impl FnMut(Side<'_>, Side<'_>) -> Flow) -> Walk {
+        self.walk(&mut Entries::new(self.target.memory(), &self.layout, visit))
+    }
+
+    /// The count in its header, which is what `len` returns; 0 if it is unreadable.
+    #[must_use]
+    pub fn header_len(&self) -> u64 {
+        struct Stop;
+        impl Visitor for Stop {
+            fn unit(&mut self, _: &Unit<'_>) -> Flow {
+                Flow::Stop
+            }
+        }
+        self.walk(&mut Stop).len
+    }
+
+    /// What a walk of it is labelled with.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        let binary = self.target.binary();
+        let (key_type, elem_type) = match self.key_and_elem() {
+            Ok((key, elem)) => (key.name.clone(), elem.name.clone()),
+            Err(_) => (String::new(), String::new()),
+        };
+        Context {
+            expression: self.expression.clone(),
+            type_name: self.map_type.name.clone(),
+            key_type,
+            elem_type,
+            go_version: binary.version().map(|version| version.text),
+            arch: binary.arch().map(str::to_owned),
+            pid: self.target.pid,
+        }
+    }
+
+    /// The figures of `walk`, a walk of this map.
+    #[must_use]
+    pub fn stats_of(&self, walk: &Walk) -> Stats {
+        stats(walk, &self.layout, &self.context())
+    }
+
+    /// Walks it and returns the figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats_of(&self.walk(&mut CountOnly))
+    }
+}
+
+/// The key or the elem of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side<'a> {
+    /// Where its slot is.
+    pub slot: u64,
+    /// Where the value is: the slot, or what the slot points to.
+    pub address: u64,
+    /// Its bytes.
+    pub bytes: Result<&'a [u8], ReadError>,
+}
+
+/// A visitor that takes buckets apart into entries.
+struct Entries<'a, F> {
+    memory: &'a dyn Memory,
+    layout: &'a MapLayout,
+    visit: F,
+    key: Vec<u8>,
+    elem: Vec<u8>,
+}
+
+impl<'a, F: FnMut(Side<'_>, Side<'_>) -> Flow> Entries<'a, F> {
+    fn new(memory: &'a dyn Memory, layout: &'a MapLayout, visit: F) -> Self {
+        Self {
+            memory,
+            layout,
+            visit,
+            key: Vec::new(),
+            elem: Vec::new(),
+        }
+    }
+}
+
+impl<F: FnMut(Side<'_>, Side<'_>) -> Flow> Visitor for Entries<'_, F> {
+    fn unit(&mut self, unit: &Unit<'_>) -> Flow {
+        let mask = unit.slots.live_mask();
+        if mask == 0 {
+            return Flow::Continue;
+        }
+        for index in (0..SLOTS).filter(|index| mask >> index & 1 != 0) {
+            let key = side(
+                self.memory,
+                self.layout,
+                self.layout.key,
+                unit,
+                index,
+                &mut self.key,
+            );
+            let elem = side(
+                self.memory,
+                self.layout,
+                self.layout.elem,
+                unit,
+                index,
+                &mut self.elem,
+            );
+            if (self.visit)(key, elem) == Flow::Stop {
+                return Flow::Stop;
+            }
+        }
+        Flow::Continue
+    }
+}
+
+fn side<'b>(
+    memory: &dyn Memory,
+    layout: &MapLayout,
+    part: Part,
+    unit: &Unit<'b>,
+    index: usize,
+    buffer: &'b mut Vec<u8>,
+) -> Side<'b> {
+    let offset = part.offset + index * part.stride;
+    let slot = unit.address.wrapping_add(offset as u64);
+    let size = part.slot_size(layout.abi);
+    let inline = unit.bytes.get(offset..offset.saturating_add(size));
+    let fault = |address| Err(ReadError::fault(address, size));
+    if !part.indirect {
+        return Side {
+            slot,
+            address: slot,
+            bytes: inline.map_or_else(|| fault(slot), Ok),
+        };
+    }
+    let address = inline.map_or(0, |bytes| layout.abi.uint(bytes));
+    // No type of a Go program is larger: the compiler's limit for one value.
+    let Some(size) = usize::try_from(part.size)
+        .ok()
+        .filter(|size| *size <= 1 << 30)
+    else {
+        return Side {
+            slot,
+            address,
+            bytes: fault(address),
+        };
+    };
+    buffer.resize(size, 0);
+    let bytes = memory.read(address, buffer).map(|()| buffer.as_slice());
+    Side {
+        slot,
+        address,
+        bytes,
+    }
+}

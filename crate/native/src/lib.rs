@@ -1,0 +1,442 @@
+//! `gomapscope._native`: the core as Python sees it. Thin: every function
+//! converts its arguments, calls [`gomapscope_core`] and converts the result.
+
+mod ffi;
+mod memory;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::rc::Rc;
+
+use gomapscope_core::answer::{self, Look};
+use gomapscope_core::binary;
+use gomapscope_core::command;
+use gomapscope_core::gotype::{Kind, Limits, Types};
+use gomapscope_core::report;
+use gomapscope_core::target;
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use memory::{GdbMemory, Pace};
+
+create_exception!(
+    gomapscope._native,
+    Error,
+    PyException,
+    "A message of one line for the user."
+);
+
+fn error(reason: impl std::fmt::Display) -> PyErr {
+    // One line, whatever the parts were.
+    Error::new_err(reason.to_string().replace(['\n', '\r'], " "))
+}
+
+/// Runs `f`; a panic becomes an [`Error`]: it must never leave as
+/// `PanicException`, which is no `Exception` and would stop an inferior inside
+/// `Breakpoint.stop`.
+fn guard<T>(f: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        Err(error(format_args!(
+            "internal error in gomapscope, please report it: {text}"
+        )))
+    })
+}
+
+/// A parsed command line.
+#[pyclass(frozen, module = "gomapscope._native")]
+struct Request(command::Request);
+
+#[pymethods]
+impl Request {
+    #[getter]
+    fn command(&self) -> &'static str {
+        command::definitions()
+            .iter()
+            .find(|definition| definition.command == self.0.command)
+            .map_or("", |definition| definition.name)
+    }
+
+    #[getter]
+    fn expressions(&self) -> Vec<String> {
+        self.0.expressions.clone()
+    }
+
+    #[getter]
+    fn type_name(&self) -> Option<&str> {
+        self.0.options.type_name.as_deref()
+    }
+
+    #[getter]
+    fn json(&self) -> bool {
+        self.0.options.json
+    }
+
+    #[getter]
+    fn heat(&self) -> bool {
+        self.0.options.heat
+    }
+}
+
+/// How text is to look.
+#[pyclass(frozen, module = "gomapscope._native")]
+struct Style(Look);
+
+#[pymethods]
+impl Style {
+    /// `limit` rows unless an option says otherwise; 0 is no limit.
+    #[new]
+    fn new(width: usize, color: bool, unicode: bool, limit: u64) -> Self {
+        let limit = (limit > 0).then_some(limit);
+        Self(Look {
+            style: report::Style {
+                width,
+                color,
+                unicode,
+            },
+            limit,
+            values: Limits::TEXT,
+        })
+    }
+}
+
+/// An executable on disk.
+#[pyclass(unsendable, module = "gomapscope._native")]
+struct Binary(Rc<Types>);
+
+impl Binary {
+    fn inner(&self) -> &binary::Binary {
+        self.0.binary()
+    }
+}
+
+#[pymethods]
+impl Binary {
+    #[new]
+    fn new(path: &str) -> PyResult<Self> {
+        guard(|| {
+            let binary = binary::Binary::open(Path::new(path)).map_err(error)?;
+            Ok(Self(Rc::new(Types::new(Rc::new(binary)))))
+        })
+    }
+
+    #[getter]
+    fn path(&self) -> String {
+        self.inner().path().display().to_string()
+    }
+
+    #[getter]
+    fn go_version(&self) -> PyResult<Option<String>> {
+        guard(|| Ok(self.inner().version().map(|version| version.text)))
+    }
+
+    #[getter]
+    fn experiments(&self) -> PyResult<Vec<String>> {
+        guard(|| {
+            Ok(self
+                .inner()
+                .version()
+                .map(|v| v.experiments)
+                .unwrap_or_default())
+        })
+    }
+
+    #[getter]
+    fn arch(&self) -> Option<&'static str> {
+        self.inner().arch()
+    }
+
+    #[getter]
+    fn pointer_size(&self) -> u8 {
+        self.inner().abi().pointer_size
+    }
+
+    #[getter]
+    fn family(&self) -> PyResult<Option<&'static str>> {
+        guard(|| {
+            Ok(self
+                .inner()
+                .family()
+                .map(gomapscope_core::map::Family::word))
+        })
+    }
+
+    #[getter]
+    fn is_go(&self) -> PyResult<bool> {
+        guard(|| Ok(self.inner().is_go()))
+    }
+
+    #[getter]
+    fn dwarf(&self) -> PyResult<Option<String>> {
+        guard(|| Ok(self.inner().debug_summary()))
+    }
+
+    #[getter]
+    fn entry(&self) -> u64 {
+        self.inner().entry()
+    }
+
+    #[getter]
+    fn pie(&self) -> bool {
+        self.inner().position_independent()
+    }
+
+    /// The link-time address of a symbol of the runtime.
+    fn symbol(&self, name: &str) -> PyResult<Option<u64>> {
+        guard(|| Ok(self.inner().symbol(name)))
+    }
+
+    /// Whether a map type has this name, in either spelling.
+    fn is_map_type(&self, name: &str) -> PyResult<bool> {
+        guard(|| {
+            let found = self.0.named(name).and_then(|at| self.0.get(at).ok());
+            Ok(found.is_some_and(|found| matches!(found.kind, Kind::Map { .. })))
+        })
+    }
+
+    /// The names of all map types.
+    fn map_types(&self) -> PyResult<Vec<String>> {
+        guard(|| Ok(self.0.map_names()))
+    }
+}
+
+/// A process, core or remote that runs an executable.
+#[pyclass(unsendable, module = "gomapscope._native")]
+struct Target {
+    inner: Rc<target::Target>,
+    pace: Rc<Pace>,
+}
+
+#[pymethods]
+impl Target {
+    #[new]
+    #[pyo3(signature = (binary, read, bias=0, kind="native", pid=None, progress=None))]
+    fn new(
+        binary: &Binary,
+        read: Py<PyAny>,
+        bias: u64,
+        kind: &str,
+        pid: Option<u32>,
+        progress: Option<Py<PyAny>>,
+    ) -> Self {
+        let pace = Rc::new(Pace::new(progress));
+        let memory = GdbMemory::new(read, Rc::clone(&pace));
+        // Only a native process has a page table here.
+        let pid = pid.filter(|_| kind == "native");
+        let inner = target::Target::new(binary.0.shared_binary(), Box::new(memory), bias, pid);
+        Self {
+            inner: Rc::new(inner),
+            pace,
+        }
+    }
+
+    /// Forgets the bytes read so far.
+    fn invalidate(&self) {
+        self.inner.invalidate();
+    }
+
+    /// The map at an address.
+    fn map(&self, address: u64, type_name: &str, expression: &str) -> PyResult<Map> {
+        guard(|| {
+            self.pace.begin();
+            let inner = target::Map::new(Rc::clone(&self.inner), address, type_name, expression)
+                .map_err(error)?;
+            Ok(Map {
+                inner,
+                pace: Rc::clone(&self.pace),
+            })
+        })
+    }
+
+    /// The type, in DWARF's spelling, of the value in an interface whose first
+    /// word is `word`: an itab, or the type itself in an `interface {}`.
+    fn dynamic_type(&self, word: u64, itab: bool) -> PyResult<Option<String>> {
+        guard(|| {
+            self.pace.begin();
+            let printer = self.inner.printer(Limits::TEXT);
+            let found = printer.dynamic_type(word, !itab).map_err(error)?;
+            let named = found.and_then(|at| self.inner.types().get(at).ok());
+            Ok(named.map(|named| named.full_name.clone()))
+        })
+    }
+}
+
+/// One map.
+#[pyclass(unsendable, module = "gomapscope._native")]
+struct Map {
+    inner: target::Map,
+    pace: Rc<Pace>,
+}
+
+impl Map {
+    /// Runs one call: Ctrl-C and progress begin afresh.
+    fn call<T>(&self, py: Python<'_>, f: impl FnOnce(&target::Map) -> PyResult<T>) -> PyResult<T> {
+        self.pace.begin();
+        let result = guard(|| f(&self.inner));
+        self.pace.end(py);
+        result
+    }
+}
+
+#[pymethods]
+impl Map {
+    #[getter]
+    fn address(&self) -> u64 {
+        self.inner.address()
+    }
+
+    #[getter]
+    fn type_name(&self) -> String {
+        self.inner.map_type().name.clone()
+    }
+
+    #[getter]
+    fn family(&self) -> &'static str {
+        self.inner.layout().family().word()
+    }
+
+    #[getter]
+    fn dwarf_key_type(&self) -> PyResult<String> {
+        Ok(self
+            .inner
+            .key_and_elem()
+            .map_err(error)?
+            .0
+            .full_name
+            .clone())
+    }
+
+    #[getter]
+    fn dwarf_elem_type(&self) -> PyResult<String> {
+        Ok(self
+            .inner
+            .key_and_elem()
+            .map_err(error)?
+            .1
+            .full_name
+            .clone())
+    }
+
+    /// The count in the header.
+    #[getter]
+    fn len(&self, py: Python<'_>) -> PyResult<u64> {
+        self.call(py, |map| Ok(map.header_len()))
+    }
+
+    /// The document of `go-map-stats -json`.
+    fn stats_json(&self, py: Python<'_>) -> PyResult<String> {
+        self.call(py, |map| Ok(report::to_json(&map.stats())))
+    }
+
+    /// A JSON list of bucket rows.
+    fn buckets_json(&self, py: Python<'_>, first: u64, limit: u64) -> PyResult<String> {
+        self.call(py, |map| {
+            Ok(report::to_json(&answer::bucket_rows(map, first, limit)))
+        })
+    }
+
+    /// Entries as `(key, elem, key address, elem address)`.
+    fn entries(
+        &self,
+        py: Python<'_>,
+        first: u64,
+        limit: u64,
+    ) -> PyResult<Vec<(String, String, u64, u64)>> {
+        self.call(py, |map| {
+            Ok(answer::entry_rows(map, first, limit, Limits::TEXT)
+                .into_iter()
+                .map(|row| {
+                    (
+                        row.entry.key,
+                        row.entry.elem,
+                        row.key_address,
+                        row.elem_address,
+                    )
+                })
+                .collect())
+        })
+    }
+}
+
+/// The commands: name, summary, help text, and how many expressions they take.
+#[pyfunction]
+fn definitions(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
+    command::definitions()
+        .iter()
+        .map(|definition| {
+            let dict = PyDict::new(py);
+            dict.set_item("name", definition.name)?;
+            dict.set_item("summary", definition.summary)?;
+            dict.set_item("help", command::help_text(definition))?;
+            dict.set_item("expression", definition.operand.word())?;
+            Ok(dict)
+        })
+        .collect()
+}
+
+/// Parses the argument of a command.
+#[pyfunction]
+fn parse(command: &str, argument: &str) -> PyResult<Request> {
+    guard(|| Ok(Request(command::parse(command, argument).map_err(error)?)))
+}
+
+/// Options that complete `word`; `None` where an expression is to be completed.
+#[pyfunction]
+fn complete(command: &str, line: &str, word: &str) -> PyResult<Option<Vec<String>>> {
+    guard(|| Ok(command::complete(command, line, word)))
+}
+
+/// The README's table of commands and options.
+#[pyfunction]
+fn command_table() -> String {
+    command::markdown_table()
+}
+
+/// Answers a request, portion by portion, through `write`.
+#[pyfunction]
+#[pyo3(signature = (request, _target, maps, style, write))]
+fn run(
+    py: Python<'_>,
+    request: &Request,
+    _target: Option<PyRef<'_, Target>>,
+    maps: Vec<PyRef<'_, Map>>,
+    style: &Style,
+    write: Py<PyAny>,
+) -> PyResult<()> {
+    for map in &maps {
+        map.call(py, |inner| {
+            let mut emit = |text: &str| -> PyResult<()> {
+                map.pace.end(py);
+                write.call1(py, (text,)).map(|_| ())
+            };
+            answer::answer(&request.0, inner, &style.0, &mut emit)
+        })?;
+    }
+    Ok(())
+}
+
+/// See inside Go maps: the native part.
+#[pymodule(gil_used = true)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // The default hook prints behind gdb's pager and TUI; `guard` carries the text.
+    std::panic::set_hook(Box::new(|_| {}));
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("Error", module.py().get_type::<Error>())?;
+    module.add_class::<Request>()?;
+    module.add_class::<Style>()?;
+    module.add_class::<Binary>()?;
+    module.add_class::<Target>()?;
+    module.add_class::<Map>()?;
+    module.add_function(wrap_pyfunction!(definitions, module)?)?;
+    module.add_function(wrap_pyfunction!(parse, module)?)?;
+    module.add_function(wrap_pyfunction!(complete, module)?)?;
+    module.add_function(wrap_pyfunction!(command_table, module)?)?;
+    module.add_function(wrap_pyfunction!(run, module)?)?;
+    Ok(())
+}

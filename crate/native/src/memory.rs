@@ -1,0 +1,124 @@
+//! The target's memory, read through gdb.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use gomapscope_core::memory::{Memory, ReadError};
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+
+use crate::ffi::copy_bytes;
+
+/// Progress is shown after this long, and then this often.
+const QUIET: Duration = Duration::from_millis(1000);
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Shared with the target, so that a call can begin afresh.
+#[derive(Default)]
+pub(crate) struct Pace {
+    interrupted: Cell<bool>,
+    started: Cell<Option<Instant>>,
+    shown: Cell<Option<Instant>>,
+    progress: RefCell<Option<Py<PyAny>>>,
+}
+
+impl Pace {
+    pub(crate) fn new(progress: Option<Py<PyAny>>) -> Self {
+        Self {
+            progress: RefCell::new(progress),
+            ..Self::default()
+        }
+    }
+
+    /// A new call from Python begins.
+    pub(crate) fn begin(&self) {
+        self.interrupted.set(false);
+        self.started.set(Some(Instant::now()));
+        self.shown.set(None);
+    }
+
+    /// The call ends: the progress line, if one was shown, is cleared.
+    pub(crate) fn end(&self, py: Python<'_>) {
+        if self.shown.take().is_some() {
+            self.show(py, "");
+        }
+    }
+
+    fn show(&self, py: Python<'_>, text: &str) {
+        if let Some(progress) = self.progress.borrow().as_ref()
+            && progress.call1(py, (text,)).is_err()
+        {
+            // Progress is a courtesy: a failing one is not asked again.
+            self.shown.set(None);
+        }
+    }
+}
+
+/// Calls Python's `read(address, length)`.
+pub(crate) struct GdbMemory {
+    read: Py<PyAny>,
+    pace: std::rc::Rc<Pace>,
+}
+
+impl GdbMemory {
+    pub(crate) fn new(read: Py<PyAny>, pace: std::rc::Rc<Pace>) -> Self {
+        Self { read, pace }
+    }
+
+    /// Whether the user pressed Ctrl-C. Once true, it stays so for this call.
+    fn poll(&self, py: Python<'_>) -> Result<(), ReadError> {
+        if !self.pace.interrupted.get() && py.check_signals().is_err() {
+            self.pace.interrupted.set(true);
+        }
+        if self.pace.interrupted.get() {
+            Err(ReadError::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Memory for GdbMemory {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        Python::attach(|py| {
+            self.poll(py)?;
+            let fault = ReadError::fault(address, buffer.len());
+            match self.read.bind(py).call1((address, buffer.len())) {
+                Ok(bytes) => match copy_bytes(&bytes, buffer) {
+                    Ok(len) if len == buffer.len() => Ok(()),
+                    _ => Err(fault),
+                },
+                Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
+                    self.pace.interrupted.set(true);
+                    Err(ReadError::Interrupted)
+                }
+                Err(_) => Err(fault),
+            }
+        })
+    }
+
+    fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
+        Python::attach(|py| {
+            self.poll(py)?;
+            let now = Instant::now();
+            let late = |since: Option<Instant>, after| {
+                since.is_some_and(|since| now.duration_since(since) >= after)
+            };
+            let pace = &self.pace;
+            let due = match pace.shown.get() {
+                None => late(pace.started.get(), QUIET),
+                shown => late(shown, EVERY),
+            };
+            if due && total > 0 {
+                pace.shown.set(Some(now));
+                let percent = (done as f64 / total as f64 * 100.0).min(100.0);
+                let size = gomapscope_core::report::size(total);
+                pace.show(
+                    py,
+                    &format!("walking: {percent:.0} % of {size} (Ctrl-C ends)"),
+                );
+            }
+            Ok(())
+        })
+    }
+}
