@@ -1,0 +1,110 @@
+"""The console script ``gomapscope``: what needs no gdb session around it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import __version__
+from .errors import Error
+
+if TYPE_CHECKING:
+    _Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+class Subcommand(NamedTuple):
+    """One subcommand: its own options, and what it does with them."""
+
+    name: str
+    summary: str
+    detail: str
+    options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def gdb_script(name: str = "gomapscope.py") -> Path:
+    """A script to source in gdb: the checkout's own, or the wheel's copy."""
+    checkout = _PACKAGE.parent.parent / "gdb-scripts" / name
+    return checkout if checkout.is_file() else _PACKAGE / "gdb_scripts" / name
+
+
+def _no_options(_parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _gdbinit(_options: argparse.Namespace) -> int:
+    print(f"source {gdb_script()}")
+    return 0
+
+
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-go", metavar="FILE", help="the go command (default: the one on PATH)")
+    parser.add_argument("-gdb", metavar="FILE", default="gdb", help="the gdb command")
+    parser.add_argument("-i", action="store_true", help="stay in gdb afterwards")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from . import demo
+
+    return demo.run(go=options.go, gdb=options.gdb, interactive=options.i)
+
+
+SUBCOMMANDS = (
+    Subcommand(
+        "gdbinit",
+        "print the line to add to a gdbinit",
+        "Prints the line that loads gomapscope into gdb; nothing is edited.  For example: "
+        "gomapscope gdbinit >> ~/.config/gdb/gdbinit",
+        _no_options,
+        _gdbinit,
+    ),
+    Subcommand(
+        "demo",
+        "compile a small Go service and look into its maps",
+        "Compiles a Go program whose maps have grown and been emptied, runs it under gdb and "
+        "shows the main commands.  Needs gdb and Go 1.21 or later.",
+        _demo_options,
+        _demo,
+    ),
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gomapscope",
+        description="See inside Go maps, from gdb.",
+        epilog="In gdb: help go-map.",
+    )
+    parser.add_argument("--version", action="version", version=f"gomapscope {__version__}")
+    subparsers: _Subparsers = parser.add_subparsers(
+        metavar="COMMAND", dest="command", required=True
+    )
+    for subcommand in SUBCOMMANDS:
+        added = subparsers.add_parser(
+            subcommand.name, help=subcommand.summary, description=subcommand.detail
+        )
+        subcommand.options(added)
+        added.set_defaults(run=subcommand.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the console script and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except Error as error:
+        print(f"gomapscope: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""The native module: reads executables, walks maps, renders. It never writes to the target."""
+
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+__version__: str
+
+class Error(Exception):
+    """One user-facing line."""
+
+class Definition(TypedDict):
+    """One command, as ``help`` and the README show it."""
+
+    name: str
+    summary: str
+    help: str
+    expression: str
+    """``none``, ``one`` or ``many``."""
+
+def definitions() -> list[Definition]:
+    """All commands."""
+
+class Request:
+    """A parsed command line."""
+
+    @property
+    def command(self) -> str: ...
+    @property
+    def expressions(self) -> list[str]: ...
+    @property
+    def type_name(self) -> str | None: ...
+    @property
+    def json(self) -> bool: ...
+    @property
+    def heat(self) -> bool: ...
+
+def parse(command: str, argument: str) -> Request:
+    """Parse what follows ``command``; raises :class:`Error`."""
+
+def complete(command: str, line: str, word: str) -> list[str] | None:
+    """Options or their values at the end of ``line``; ``None``: an expression is next."""
+
+def command_table() -> str:
+    """The README's table of commands and options."""
+
+class Style:
+    """How text is rendered."""
+
+    def __init__(self, width: int, color: bool, unicode: bool, limit: int) -> None:
+        """``limit`` rows unless the command says otherwise; 0 is no limit."""
+
+class Binary:
+    """An executable or shared library; headers are read at once, DWARF when needed."""
+
+    def __init__(self, path: str) -> None: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def go_version(self) -> str | None: ...
+    @property
+    def experiments(self) -> list[str]: ...
+    @property
+    def arch(self) -> str | None: ...
+    @property
+    def pointer_size(self) -> int: ...
+    @property
+    def family(self) -> str | None: ...
+    @property
+    def is_go(self) -> bool: ...
+    @property
+    def dwarf(self) -> str | None: ...
+    @property
+    def entry(self) -> int: ...
+    @property
+    def pie(self) -> bool: ...
+    def symbol(self, name: str) -> int | None:
+        """The link-time address of a symbol of ``.symtab``."""
+    def is_map_type(self, name: str) -> bool:
+        """Whether ``name`` is a map type, spelled as in DWARF or as in Go."""
+    def map_types(self) -> list[str]: ...
+
+class Target:
+    """A program at one stop: its memory behind a cache, and where it was loaded."""
+
+    def __init__(
+        self,
+        binary: Binary,
+        read: Callable[[int, int], Any],
+        bias: int,
+        kind: str,
+        pid: int | None,
+        progress: Callable[[str], None] | None,
+    ) -> None:
+        """``kind``: ``native``, ``core``, ``remote``, or ``file`` when nothing runs."""
+    def invalidate(self) -> None:
+        """Memory may have changed: drop what was read."""
+    def map(self, address: int, type_name: str, expression: str) -> Map: ...
+    def dynamic_type(self, word: int, itab: bool) -> str | None:
+        """The DWARF name of the type behind an interface's first word."""
+
+class Map:
+    """One map of a target."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def type_name(self) -> str: ...
+    @property
+    def dwarf_key_type(self) -> str: ...
+    @property
+    def dwarf_elem_type(self) -> str: ...
+    @property
+    def len(self) -> int: ...
+    @property
+    def family(self) -> str: ...
+    def stats_json(self) -> str: ...
+    def buckets_json(self, first: int, limit: int) -> str: ...
+    def entries(self, first: int, limit: int) -> list[tuple[str, str, int, int]]: ...
+
+def run(
+    request: Request,
+    target: Target | None,
+    maps: list[Map],
+    style: Style,
+    write: Callable[[str], object],
+) -> None:
+    """Render ``request`` through ``write``; what ``write`` raises passes through."""

@@ -1,0 +1,279 @@
+"""The public Python API, for hook scripts and for the ``python`` command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
+
+from .errors import translated
+
+if TYPE_CHECKING:
+    import gdb
+
+    from ._native import Map as NativeMap
+    from ._native import Target as NativeTarget
+
+_PAGE = 1024
+
+
+class Bucket(NamedTuple):
+    """One unit of eight slots: a bucket of a classic map, a group of a Swiss one."""
+
+    index: int  # type: ignore[assignment]  # tuple.index is not missed
+    """Position in the walk, from 0."""
+    address: int
+    kind: str
+    """``main``, ``overflow``, ``old`` or ``group``."""
+    marks: str
+    """Eight letters: ``L`` live, ``E`` empty, ``T`` tombstone, ``V`` evacuated, ``?`` a defect."""
+    live: int
+    tombstones: int
+    table: Optional[int]
+    """Directory index of its table (Swiss), else None."""
+    parent: Optional[int]
+    """The main bucket whose chain it is on (classic overflow bucket), else None."""
+
+
+class Entry(NamedTuple):
+    """One entry, printed as Go would write it."""
+
+    key: str
+    elem: str
+    address: int
+    """Where the key is."""
+    elem_address: int
+
+
+class Stats:
+    """What ``go-map-stats`` says of a map, at the stop at which it was made.
+
+    Sizes are bytes, densities 0 to 1.  A density of a map without storage (nil, or never
+    written to) is 0.  :attr:`json` holds everything, as ``go-map-stats -json`` prints it.
+    """
+
+    __slots__ = ("json",)
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.json: dict[str, Any] = document
+        """The whole ``gomapscope.stats/1`` document."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Stats of {self.json['type']} len {self.len}: {self.empty} of {self.capacity} slots "
+            f"empty, {self.tombstones} tombstones, {self.severity}>"
+        )
+
+    @property
+    def len(self) -> int:
+        """What Go's ``len`` returns."""
+        return int(self.json["len"])
+
+    @property
+    def capacity(self) -> int:
+        """Slots."""
+        return int(self.json["slots"]["capacity"])
+
+    @property
+    def live(self) -> int:
+        """Slots that hold an entry, counted one by one."""
+        return int(self.json["slots"]["live"])
+
+    @property
+    def empty(self) -> int:
+        """Slots that hold nothing and were not deleted from."""
+        return int(self.json["slots"]["empty"])
+
+    @property
+    def tombstones(self) -> int:
+        """Slots of deleted entries."""
+        return int(self.json["slots"]["tombstones"])
+
+    @property
+    def hole_density(self) -> float:
+        """Slots that are not live, of all slots."""
+        return float(self.json["slots"].get("hole_density") or 0.0)
+
+    @property
+    def holes(self) -> int:
+        """Slots that are not live."""
+        return self.empty + self.tombstones
+
+    @property
+    def buckets(self) -> int:
+        """Buckets of a classic map, groups of a Swiss one."""
+        return int(self.json["buckets"]["count"])
+
+    @property
+    def empty_buckets(self) -> int:
+        """Buckets without a live slot."""
+        return int(self.json["buckets"]["empty"])
+
+    @property
+    def empty_density(self) -> float:
+        """Buckets without a live slot, of all buckets."""
+        return float(self.json["buckets"].get("empty_density") or 0.0)
+
+    @property
+    def severity(self) -> str:
+        """``healthy``, ``light`` or ``severe``, by the empty density."""
+        return str(self.json["buckets"].get("severity") or "healthy")
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of all blocks of the map, rounding by the allocator included."""
+        return int(self.json["bytes"]["allocated"])
+
+    @property
+    def rebuild(self) -> int:
+        """Bytes that a fresh map with the same entries would allocate."""
+        return int(self.json["bytes"]["rebuild"])
+
+    @property
+    def reclaimable(self) -> int:
+        """Bytes that copying the entries to a fresh map gives back."""
+        return int(self.json["bytes"]["reclaimable"])
+
+    @property
+    def exact(self) -> bool:
+        """False where something was unreadable, contradictory or interrupted."""
+        return bool(self.json["exact"])
+
+    @property
+    def defects(self) -> list[dict[str, Any]]:
+        """What contradicts the runtime's rules: ``code``, ``address``, ``expected``, ``found``."""
+        return list(self.json["defects"])
+
+
+class Map:
+    """A Go map in the program being debugged.
+
+    ``value`` is a ``gdb.Value`` that is a map, points to one or is an interface that holds one,
+    or an expression for one; ``type`` is needed only for a bare address::
+
+        gomapscope.Map("main.cache")
+        gomapscope.Map(frame.read_var("m"))
+        gomapscope.Map(0xC000012120, "map[string]int")
+
+    The header's address is fixed when the object is made; what is read through it is always
+    the present state.  Raises :class:`Error`.
+    """
+
+    __slots__ = ("_native", "_target", "expression")
+
+    _native: NativeMap
+    _target: NativeTarget
+
+    @translated
+    def __init__(self, value: Union[gdb.Value, str, int], type: Optional[str] = None) -> None:
+        import gdb
+
+        from . import expression, native, session
+
+        native.require()
+        if isinstance(value, str):
+            text = value
+            found = expression.locate(value, type)
+        else:
+            if isinstance(value, int):
+                value = gdb.Value(value)
+            text = _shown(value)
+            found = expression.locate_value(value, text, type)
+        self.expression: str = text
+        """What was asked for."""
+        self._target = session.target(found.program)
+        self._native = self._target.map(found.address, found.type_name, text)
+
+    def __repr__(self) -> str:
+        return f"<gomapscope.Map {self.type} at {self.address:#x}>"
+
+    def _fresh(self) -> NativeMap:
+        from . import session
+
+        # In a breakpoint's condition gdb reports no stop that would empty the cache.
+        if session.changing():
+            self._target.invalidate()
+        return self._native
+
+    @property
+    def address(self) -> int:
+        """The map header; 0 for a nil map."""
+        return self._native.address
+
+    @property
+    def type(self) -> str:
+        """The type, as Go writes it."""
+        return self._native.type_name
+
+    @property
+    def family(self) -> str:
+        """``swiss`` or ``classic``."""
+        return self._native.family
+
+    def native_types(self) -> tuple[str, str]:
+        """The DWARF names of the key and the elem type."""
+        return self._native.dwarf_key_type, self._native.dwarf_elem_type
+
+    @translated
+    def __len__(self) -> int:
+        """What Go's ``len`` returns; reads the header only."""
+        return int(self._fresh().len)
+
+    def __bool__(self) -> bool:
+        """Always true: an empty map is a map."""
+        return True
+
+    @translated
+    def stats(self) -> Stats:
+        """Walk the map and count."""
+        return Stats(json.loads(self._fresh().stats_json()))
+
+    def buckets(self) -> Iterator[Bucket]:
+        """All buckets or groups in the order of the walk, old ones during growth included."""
+        first = 0
+        while True:
+            page = self._bucket_page(first)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            first += len(page)
+
+    @translated
+    def _bucket_page(self, first: int) -> list[Bucket]:
+        rows = json.loads(self._fresh().buckets_json(first, _PAGE))
+        return [
+            Bucket(
+                row["index"],
+                int(row["address"], 16),
+                row["kind"],
+                row["marks"],
+                row["live"],
+                row["tombstones"],
+                row.get("table"),
+                row.get("parent"),
+            )
+            for row in rows
+        ]
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, in the order of the walk (which is not that of Go's ``range``)."""
+        first = 0
+        while True:
+            page = self._entry_page(first)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            first += len(page)
+
+    @translated
+    def _entry_page(self, first: int) -> list[Entry]:
+        rows = self._fresh().entries(first, _PAGE)
+        return [Entry(key, elem, at, elem_at) for key, elem, at, elem_at in rows]
+
+
+def _shown(value: gdb.Value) -> str:
+    """A name for a value that came without its expression."""
+    try:
+        return f"({value.type.name or value.type}) {int(value):#x}"
+    except Exception:  # an interface or a structure has no number
+        return f"a {value.type.name or value.type}"

@@ -1,0 +1,129 @@
+"""The gdb commands: thin shells around the native module's definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+import gdb
+
+from . import completion, expression, native, parameters, session, terminal
+from ._definitions import DEFINITIONS
+from .errors import guarded
+
+if TYPE_CHECKING:
+    from . import _native
+
+STATUS = "go-map"
+LAYOUT = "go-map-layout"
+
+
+def run(
+    command: str,
+    argument: str,
+    from_tty: bool,
+    write: Callable[[str], object],
+    force_json: bool = False,
+) -> None:
+    """Parse and run one command; the result goes through ``write``."""
+    native.require()
+    from . import _native
+
+    request = _native.parse(command, argument)
+    if (force_json or parameters.json_output()) and not request.json:
+        request = _native.parse(command, f"-json {argument}")
+    if command == STATUS:
+        from . import status
+
+        status.show(request.json, write)
+        return
+    terminal.progress.begin(from_tty)
+    try:
+        target, maps = _maps(command, request)
+        _native.run(request, target, maps, terminal.style(from_tty), write)
+    finally:
+        terminal.progress.end()
+
+
+def _maps(command: str, request: _native.Request) -> tuple[_native.Target, list[_native.Map]]:
+    """The target and the maps that the expressions of ``request`` name."""
+    if command == LAYOUT and _is_type(request):
+        # A type has a layout before the program runs, too: that of its nil map.
+        target = session.target(session.find_program())
+        text = request.expressions[0] if request.expressions else str(request.type_name)
+        return target, [target.map(0, text, text)]
+    program = session.find_program()
+    if request.expressions:
+        if request.type_name is None:
+            session.require_symbols(program)
+        session.require_stopped()
+    target = session.target(program)
+    maps = []
+    for text in request.expressions:
+        found = expression.locate(text, request.type_name)
+        target = session.target(found.program)
+        maps.append(target.map(found.address, found.type_name, text))
+    return target, maps
+
+
+def _is_type(request: _native.Request) -> bool:
+    """Whether ``go-map-layout`` was given a type, not an expression."""
+    if not request.expressions:
+        return request.type_name is not None
+    text = request.expressions[0]
+    return text.startswith("map[") or session.find_program().binary.is_map_type(text)
+
+
+class _Writer:
+    """``gdb.write`` behind the progress line."""
+
+    def __call__(self, text: str) -> None:
+        terminal.progress.end()
+        gdb.write(text)
+
+
+class MapCommand(gdb.Command):
+    """One command of the plugin."""
+
+    def __init__(self, name: str, doc: str) -> None:
+        self.__doc__ = doc
+        self._name = name
+        super().__init__(name, gdb.COMMAND_DATA)
+
+    @guarded
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        """Run the command."""
+        self.dont_repeat()
+        run(self._name, argument or "", from_tty, _Writer())
+
+    def complete(self, text: str, word: Optional[str]) -> Union[int, list[str]]:
+        """Options from the definitions, everything else as an expression."""
+        try:
+            native.require()
+            from . import _native
+
+            # The last word as a shell sees it: gdb breaks words at dashes, too.
+            token = "" if not text or text[-1].isspace() else text.split()[-1]
+            found = _native.complete(self._name, text, token)
+            if found is None:
+                token, found = completion.words(text)
+        except Exception:  # an exception here would be printed into the command line
+            return gdb.COMPLETE_NONE
+        # gdb asks twice, first (without a word) only for where words break.
+        skip = len(token) - len(word) if word is not None else 0
+        return [entry[skip:] for entry in found if entry.startswith(token)]
+
+
+def register() -> None:
+    """Create the commands."""
+    for definition in DEFINITIONS:
+        MapCommand(str(definition["name"]), str(definition["help"]))
+
+
+def collect(command: str, argument: str) -> Any:
+    """The JSON document of one command."""
+    import json
+
+    chunks: list[str] = []
+    run(command, argument, False, chunks.append, force_json=True)
+    return json.loads("".join(chunks))

@@ -1,0 +1,1 @@
+../../../gdb-scripts/watch-density.py

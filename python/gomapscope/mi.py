@@ -1,0 +1,62 @@
+"""GDB/MI commands ``-go-map-…``: the JSON model as MI tuples and lists."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+import gdb
+
+from . import commands
+from ._definitions import DEFINITIONS
+from .errors import guarded
+
+# What gdb turns into MI: strings, integers, lists and dictionaries.
+_Result = Union[str, int, list[Any], dict[str, Any]]
+
+
+def convert(value: Any) -> _Result:
+    """``value`` without booleans, floats and nulls, which MI does not know."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dict):
+        return {key: convert(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list):
+        return [convert(entry) for entry in value if entry is not None]
+    if isinstance(value, int):
+        return value
+    return str(value)
+
+
+def argument_line(arguments: list[str]) -> str:
+    """MI's arguments as a command line; values of options keep their spaces."""
+    line: list[str] = []
+    after_option = False
+    for argument in arguments:
+        if after_option and any(char.isspace() for char in argument):
+            quote = '"' if "'" in argument else "'"
+            line.append(f"{quote}{argument}{quote}")
+        else:
+            line.append(argument)
+        after_option = argument.startswith("-") and argument[1:2] not in ("", "-", *"0123456789")
+    return " ".join(line)
+
+
+def register() -> None:
+    """Create the MI commands, where gdb has them for Python (12.1 and later)."""
+    base: Any = getattr(gdb, "MICommand", None)
+    if base is None:
+        return
+
+    class Command(base):  # type: ignore[misc]
+        def __init__(self, name: str) -> None:
+            self._command = name
+            super().__init__(f"-{name}")
+
+        @guarded
+        def invoke(self, arguments: list[str]) -> _Result:
+            return convert(commands.collect(self._command, argument_line(arguments)))
+
+    for definition in DEFINITIONS:
+        Command(str(definition["name"]))

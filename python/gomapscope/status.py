@@ -1,0 +1,105 @@
+"""``go-map``: the commands, and what the plugin knows of gdb and the program."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import gdb
+
+from . import session
+from ._definitions import DEFINITIONS, VERSION
+from .errors import Error, one_line
+
+
+def collect() -> dict[str, Any]:
+    """The status document."""
+    document: dict[str, Any] = {
+        "schema": "gomapscope.status/1",
+        "version": VERSION,
+        "gdb": gdb.VERSION,
+        "python": platform.python_version(),
+    }
+    try:
+        program = session.find_program()
+    except Error as error:
+        document["missing"] = [one_line(error)]
+        return document
+    binary = program.binary
+    known = {
+        "program": program.path,
+        "go_version": binary.go_version,
+        "experiments": binary.experiments,
+        "arch": binary.arch,
+        "pie": binary.pie,
+        "family": binary.family,
+        "debug_information": binary.dwarf,
+        "memory": session.kind(),
+    }
+    document.update({key: value for key, value in known.items() if value is not None})
+    missing: list[str] = []
+    try:
+        session.require_symbols(program)
+    except Error as error:
+        missing.append(one_line(error))
+    try:
+        session.require_stopped()
+        document["load_bias"] = f"{session.load_bias(program):#x}"
+    except Error as error:
+        missing.append(one_line(error))
+    if missing:
+        document["missing"] = missing
+    return document
+
+
+_MEMORY = {
+    "native": "live process",
+    "core": "core file",
+    "remote": "remote target",
+    "file": "the file only",
+}
+
+
+def show(json_wanted: bool, write: Callable[[str], object]) -> None:
+    """Write the status."""
+    document = collect()
+    if json_wanted:
+        import json
+
+        write(json.dumps(document) + "\n")
+        return
+    lines = [
+        f"gomapscope {document['version']}   gdb {document['gdb']}   Python {document['python']}"
+    ]
+    if "program" in document:
+        details = [str(document.get("go_version") or "Go of unknown version")]
+        details += document["experiments"]
+        details += [str(document[key]) for key in ("arch", "family") if key in document]
+        details.append("PIE" if document["pie"] else "fixed address")
+        rows = [
+            ("program", document["program"]),
+            ("built by", "   ".join(details)),
+            (
+                "layouts",
+                f"from {document.get('debug_information', 'nothing: no debug information')}",
+            ),
+            ("memory", _MEMORY[document["memory"]]),
+        ]
+        if document.get("load_bias", "0x0") != "0x0":
+            rows.append(("loaded at", f"+{document['load_bias']}"))
+        lines += ["", *(f"  {name:<10} {value}" for name, value in rows)]
+    for sentence in document.get("missing", []):
+        lines += ["", sentence[0].upper() + sentence[1:] + "."]
+    lines += ["", "Commands (help NAME):"]
+    width = max(len(str(definition["name"])) for definition in DEFINITIONS)
+    for definition in DEFINITIONS:
+        lines.append(f"  {definition['name']:<{width}}  {definition['summary']}")
+    lines.append("")
+    lines.append("Settings: show go-map.   Functions: help function ($_go_map_…).")
+    write(_clean("\n".join(lines)) + "\n")
+
+
+def _clean(text: str) -> str:
+    """Control characters of a file's name must not reach the terminal."""
+    return "".join(char if char == "\n" or char.isprintable() else "?" for char in text)
