@@ -45,13 +45,14 @@ impl Drop for Held {
     }
 }
 
-/// Copies the bytes of an object that has a contiguous buffer into `out`;
-/// returns how many bytes the object holds. Nothing is copied unless that is
-/// the length of `out`.
+/// Lends the bytes of an object that has a contiguous buffer to `visit`.
 ///
 /// # Errors
 /// What Python raised when the object has no such buffer.
-pub(crate) fn copy_bytes(object: &Bound<'_, PyAny>, out: &mut [u8]) -> PyResult<usize> {
+pub(crate) fn with_bytes<T>(
+    object: &Bound<'_, PyAny>,
+    visit: impl FnOnce(&[u8]) -> T,
+) -> PyResult<T> {
     let mut view = PyBuffer {
         buf: std::ptr::null_mut(),
         obj: std::ptr::null_mut(),
@@ -66,19 +67,21 @@ pub(crate) fn copy_bytes(object: &Bound<'_, PyAny>, out: &mut [u8]) -> PyResult<
         internal: std::ptr::null_mut(),
     };
     // Safety: `object` is a live object of an attached interpreter, `view` is a valid
-    // place for the structure, and PyBUF_SIMPLE is a valid request.
+    // place for the structure, and PYBUF_SIMPLE is a valid request.
     let failed = unsafe { PyObject_GetBuffer(object.as_ptr(), &mut view, PYBUF_SIMPLE) };
     if failed != 0 {
         return Err(PyErr::fetch(object.py()));
     }
     let held = Held(view);
     let len = usize::try_from(held.0.len).unwrap_or(0);
-    if len == out.len() && len > 0 && !held.0.buf.is_null() {
-        // Safety: with PyBUF_SIMPLE `buf` points to `len` contiguous bytes that
-        // stay valid while the view is held; `out` is a distinct allocation of `len` bytes.
-        unsafe {
-            std::ptr::copy_nonoverlapping(held.0.buf.cast::<u8>(), out.as_mut_ptr(), len);
-        }
-    }
-    Ok(len)
+    let bytes = if len == 0 || held.0.buf.is_null() {
+        &[]
+    } else {
+        // Safety: with PYBUF_SIMPLE `buf` points to `len` contiguous bytes that stay
+        // valid while the view is held, which is longer than `bytes` lives. Nobody
+        // writes to them: gdb hands out a fresh buffer with each read and only this
+        // function has the view.
+        unsafe { std::slice::from_raw_parts(held.0.buf.cast::<u8>(), len) }
+    };
+    Ok(visit(bytes))
 }

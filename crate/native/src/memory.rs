@@ -7,7 +7,7 @@ use gomapscope_core::memory::{Memory, ReadError};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
-use crate::ffi::copy_bytes;
+use crate::ffi::with_bytes;
 
 /// Progress is shown after this long, and then this often.
 const QUIET: Duration = Duration::from_millis(1000);
@@ -80,19 +80,40 @@ impl GdbMemory {
 
 impl Memory for GdbMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.lend(address, buffer.len(), &mut Vec::new(), &mut |bytes| {
+            buffer.copy_from_slice(bytes);
+        })
+    }
+
+    fn lend(
+        &self,
+        address: u64,
+        len: usize,
+        _: &mut Vec<u8>,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ReadError> {
         Python::attach(|py| {
             self.poll(py)?;
-            let fault = ReadError::fault(address, buffer.len());
-            match self.read.bind(py).call1((address, buffer.len())) {
-                Ok(bytes) => match copy_bytes(&bytes, buffer) {
-                    Ok(len) if len == buffer.len() => Ok(()),
-                    _ => Err(fault),
-                },
+            match self.read.bind(py).call1((address, len)) {
+                Ok(object) => {
+                    let lent = with_bytes(&object, |bytes| {
+                        let whole = bytes.len() == len;
+                        if whole {
+                            visit(bytes);
+                        }
+                        whole
+                    });
+                    if lent.is_ok_and(|whole| whole) {
+                        Ok(())
+                    } else {
+                        Err(ReadError::fault(address, len))
+                    }
+                }
                 Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
                     self.pace.interrupted.set(true);
                     Err(ReadError::Interrupted)
                 }
-                Err(_) => Err(fault),
+                Err(_) => Err(ReadError::fault(address, len)),
             }
         })
     }

@@ -30,6 +30,7 @@ pub struct Field {
 impl Field {
     /// The field's value in the structure's bytes; `None` if they are too few.
     #[must_use]
+    #[inline]
     pub fn of(self, abi: Abi, bytes: &[u8]) -> Option<u64> {
         abi.uint_at(bytes, self.offset, self.size)
     }

@@ -2,13 +2,14 @@
 //! grows the old array beside it (runtime/map.go up to go1.23,
 //! runtime/map_noswiss.go in go1.24 and go1.25).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use super::slots::Tally;
 use super::{
     Block, BlockKind, ClassicFacts, Counts, End, Flow, Shape, Slots, Unit, UnitKind, Visitor, Walk,
 };
 use crate::layout::{Hmap, MapLayout};
-use crate::memory::{BlockCache, Memory, READ_MAX, ReadError, Span, read_available};
+use crate::memory::{AddressHash, BlockCache, Memory, READ_MAX, ReadError, Span, read_available};
 
 const WRITING: u64 = 4;
 const SAME_SIZE_GROW: u64 = 8;
@@ -17,9 +18,14 @@ const FLAGS: u64 = 15;
 /// The array of a larger B would not fit into a 48-bit address space.
 const B_MAX: u64 = 40;
 
-/// Overflow buckets are chased through a cache of this many bytes: the
-/// preallocated tail of a map of 10 million entries fits.
-const CACHE: usize = 32 << 20;
+/// Overflow buckets outside the array are chased through a cache of this many
+/// bytes.
+const CACHE: usize = 16 << 20;
+
+/// The preallocated ones are kept in runs of this many bytes, and in at most so
+/// many runs: those of a map of 15 million entries fit.
+const TAIL_RUN: u64 = 1 << 20;
+const TAIL_RUNS: usize = 32;
 
 /// How many buckets makeBucketArray makes for `b`, preallocated overflow
 /// buckets included (runtime/map.go).
@@ -101,7 +107,8 @@ pub(super) fn walk(
         visitor,
         facts,
         index: 0,
-        seen: HashSet::new(),
+        seen_in_tail: Vec::new(),
+        seen: HashSet::default(),
         // What the runtime can reach: same-size growth starts at about one
         // overflow bucket per main bucket, entries fill the others. Anything
         // far beyond is garbage that looks like a chain.
@@ -113,6 +120,8 @@ pub(super) fn walk(
         done: 0,
         total: 0,
         array: Span { start: 0, len: 0 },
+        main,
+        tail: HashMap::default(),
         unit: vec![0; layout.unit_size],
     };
     let result = walker.run(buckets, old, b as u8, same_size, walk);
@@ -147,13 +156,19 @@ struct Walker<'a> {
     visitor: &'a mut dyn Visitor,
     facts: ClassicFacts,
     index: u64,
-    seen: HashSet<u64>,
+    /// Overflow buckets met so far: those of the preallocated tail by number,
+    /// the others by address.
+    seen_in_tail: Vec<u64>,
+    seen: HashSet<u64, AddressHash>,
     overflow_max: u64,
     overflow_seen: u64,
     done: u64,
     total: u64,
     /// The array whose chains are walked now, preallocated tail included.
     array: Span,
+    /// Main buckets of that array.
+    main: u64,
+    tail: HashMap<u64, Vec<u8>, AddressHash>,
     unit: Vec<u8>,
 }
 
@@ -252,53 +267,126 @@ impl Walker<'_> {
             );
             return Ok(());
         }
-        let mut buffer = vec![0; (per_read.min(len) as usize) * unit];
+        let mut scratch = Vec::new();
+        let memory = self.memory;
         let mut first = 0;
         while first < len {
             let take = per_read.min(len - first);
             let address = start + first * unit as u64;
-            let bytes = buffer.get_mut(..take as usize * unit).unwrap_or_default();
-            self.memory.checkpoint(self.done, self.total)?;
-            let missing = read_available(self.memory, address, bytes)?;
-            for span in &missing {
-                walk.defects.push(
-                    "unreadable",
-                    span.start,
-                    "readable buckets",
-                    format!("cannot read {} bytes at {:#x}", span.len, span.start),
-                    format!("{} buckets", span.len.div_ceil(unit as u64)),
-                );
-            }
-            // Nothing at all of a large array: do not ask a million times more.
-            if missing.iter().map(|span| span.len).sum::<u64>() >= take * unit as u64
-                && len - first > take
-            {
-                walk.defects.push(
-                    "unreadable",
-                    address,
-                    "readable buckets",
-                    format!("nothing readable from {address:#x} on"),
-                    format!("{} buckets", len - first),
-                );
-                return Ok(());
-            }
-            let bytes = buffer.get(..take as usize * unit).unwrap_or_default();
-            for (offset, bucket) in bytes.chunks_exact(unit).enumerate() {
-                let number = first + offset as u64;
-                let at = address + (offset * unit) as u64;
-                let end = at + unit as u64;
-                if missing
-                    .iter()
-                    .any(|span| span.start < end && at < span.end())
-                {
-                    continue;
+            let size = take as usize * unit;
+            memory.checkpoint(self.done, self.total)?;
+            let mut ended = Ok(());
+            let lent = memory.lend(address, size, &mut scratch, &mut |bytes| {
+                ended = self.buckets(address, first, bytes, old, counts, walk);
+            });
+            match lent {
+                Ok(()) => ended?,
+                Err(ReadError::Interrupted) => return Err(End::Interrupted),
+                Err(ReadError::Fault { .. }) => {
+                    let more = len - first > take;
+                    if !self.damaged((address, first, size), more, old, counts, walk)? {
+                        return Ok(());
+                    }
                 }
-                self.bucket(at, number, bucket, old, counts, walk)?;
             }
-            self.done += take * unit as u64;
+            self.done += size as u64;
             first += take;
         }
         Ok(())
+    }
+
+    /// A run of buckets of which some bytes are unreadable; says whether it is
+    /// worth going on behind it.
+    fn damaged(
+        &mut self,
+        run: (u64, u64, usize),
+        more: bool,
+        old: bool,
+        counts: &mut Counts,
+        walk: &mut Walk,
+    ) -> Result<bool, End> {
+        let (address, first, size) = run;
+        let unit = self.layout.unit_size;
+        let mut bytes = vec![0; size];
+        let missing = read_available(self.memory, address, &mut bytes)?;
+        for span in &missing {
+            walk.defects.push(
+                "unreadable",
+                span.start,
+                "readable buckets",
+                format!("cannot read {} bytes at {:#x}", span.len, span.start),
+                format!("{} buckets", span.len.div_ceil(unit as u64)),
+            );
+        }
+        // Nothing at all of a large array: do not ask a million times more.
+        let nothing = missing.iter().map(|span| span.len).sum::<u64>() >= size as u64;
+        if nothing && more {
+            walk.defects.push(
+                "unreadable",
+                address,
+                "readable buckets",
+                format!("nothing readable from {address:#x} on"),
+                "all buckets from there on",
+            );
+            return Ok(false);
+        }
+        for (offset, bucket) in bytes.chunks_exact(unit).enumerate() {
+            let at = address + (offset * unit) as u64;
+            let end = at + unit as u64;
+            if !missing
+                .iter()
+                .any(|span| span.start < end && at < span.end())
+            {
+                self.bucket(at, first + offset as u64, bucket, old, counts, walk)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// A run of readable buckets, the first of them number `first`.
+    fn buckets(
+        &mut self,
+        address: u64,
+        first: u64,
+        bytes: &[u8],
+        old: bool,
+        counts: &mut Counts,
+        walk: &mut Walk,
+    ) -> Result<(), End> {
+        let unit = self.layout.unit_size;
+        let abi = self.layout.abi;
+        let overflow = self.hmap.overflow;
+        let fast = self.visitor.counts_only() && !old;
+        let mut tally = Tally::default();
+        let mut without_chain = 0;
+        let mut ended = Ok(());
+        for (offset, bucket) in bytes.chunks_exact(unit).enumerate() {
+            if fast && overflow.of(abi, bucket) == Some(0) && tally.tophash(tophash(bucket)) {
+                without_chain += 1;
+                continue;
+            }
+            let at = address + (offset * unit) as u64;
+            ended = self.bucket(at, first + offset as u64, bucket, old, counts, walk);
+            if ended.is_err() {
+                break;
+            }
+        }
+        counts.add_tally(tally);
+        if without_chain > 0 {
+            self.chain_of(0, without_chain);
+        }
+        ended
+    }
+
+    /// Notes that `count` main buckets have a chain of `length` overflow buckets.
+    fn chain_of(&mut self, length: u64, count: u64) {
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(1 << 16);
+        if length >= self.facts.chain_lengths.len() {
+            self.facts.chain_lengths.resize(length + 1, 0);
+        }
+        if let Some(buckets) = self.facts.chain_lengths.get_mut(length) {
+            *buckets += count;
+        }
     }
 
     /// One bucket of an array and its chain.
@@ -329,14 +417,7 @@ impl Walker<'_> {
             self.chain(next, number, old, counts, walk)?
         };
         if !old {
-            let longest = self.facts.chain_lengths.len();
-            let length = usize::try_from(length).unwrap_or(usize::MAX).min(1 << 16);
-            if length >= longest {
-                self.facts.chain_lengths.resize(length + 1, 0);
-            }
-            if let Some(count) = self.facts.chain_lengths.get_mut(length) {
-                *count += 1;
-            }
+            self.chain_of(length, 1);
         }
         Ok(())
     }
@@ -359,7 +440,17 @@ impl Walker<'_> {
         let mut length = 0;
         let mut link = 0;
         while next != 0 {
-            if !self.seen.insert(next) {
+            if self.inside_main(next) {
+                walk.defects.push(
+                    "chain-link",
+                    next,
+                    "an overflow bucket behind the main buckets, or outside the array",
+                    format!("the chain of bucket {number} links into the array"),
+                    "the rest of the chain",
+                );
+                break;
+            }
+            if !self.first_visit(next) {
                 walk.defects.push(
                     "chain-cycle",
                     next,
@@ -384,7 +475,7 @@ impl Walker<'_> {
                 self.memory.checkpoint(self.done, self.total)?;
             }
             let mut bytes = std::mem::take(&mut self.unit);
-            let read = self.cache.read(next, &mut bytes);
+            let read = self.overflow_bucket(next, &mut bytes);
             let step = match read {
                 Ok(()) => {
                     length += 1;
@@ -426,6 +517,73 @@ impl Walker<'_> {
             next = step?;
         }
         Ok(length)
+    }
+
+    /// Reads one overflow bucket. The preallocated ones lie together and are used
+    /// in the order in which chains grew, all over the map: they are kept in
+    /// runs of [`TAIL_RUN`] bytes, each read at once when it is first needed.
+    fn overflow_bucket(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), ReadError> {
+        let tail = self.array.start + self.main * self.layout.unit_size as u64;
+        let Some(offset) = address
+            .checked_sub(tail)
+            .filter(|_| self.array.contains(address))
+        else {
+            return self.cache.read(address, bytes);
+        };
+        let run = offset / TAIL_RUN;
+        if !self.tail.contains_key(&run) && self.tail.len() < TAIL_RUNS {
+            let start = tail + run * TAIL_RUN;
+            let len = (self.array.end() - start).min(TAIL_RUN);
+            let mut held = vec![0; len as usize];
+            // What cannot be read at once is read bucket by bucket.
+            let held = match self.memory.read(start, &mut held) {
+                Ok(()) => held,
+                Err(ReadError::Fault { .. }) => Vec::new(),
+                Err(other) => return Err(other),
+            };
+            self.tail.insert(run, held);
+        }
+        let at = (offset % TAIL_RUN) as usize;
+        match self
+            .tail
+            .get(&run)
+            .and_then(|held| held.get(at..at + bytes.len()))
+        {
+            Some(held) => {
+                bytes.copy_from_slice(held);
+                Ok(())
+            }
+            None => self.cache.read(address, bytes),
+        }
+    }
+
+    /// Whether an overflow pointer leads to a main bucket, or between two buckets
+    /// of the array: then it is no link the runtime wrote.
+    fn inside_main(&self, address: u64) -> bool {
+        let unit = self.layout.unit_size as u64;
+        let offset = address.wrapping_sub(self.array.start);
+        self.array.contains(address) && (!offset.is_multiple_of(unit) || offset / unit < self.main)
+    }
+
+    /// Notes that an overflow bucket was met; `false` if it had been before.
+    fn first_visit(&mut self, address: u64) -> bool {
+        let unit = self.layout.unit_size as u64;
+        let offset = address.wrapping_sub(self.array.start);
+        if !self.array.contains(address) {
+            return self.seen.insert(address);
+        }
+        let number = (offset / unit).saturating_sub(self.main);
+        let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
+        if word >= self.seen_in_tail.len() {
+            self.seen_in_tail.resize(word + 1, 0);
+        }
+        match self.seen_in_tail.get_mut(word) {
+            Some(word) if *word & bit == 0 => {
+                *word |= bit;
+                true
+            }
+            _ => false,
+        }
     }
 
     fn count(&self, address: u64, slots: Slots, counts: &mut Counts, walk: &mut Walk) {
@@ -575,6 +733,7 @@ impl Walker<'_> {
 }
 
 /// The first eight bytes, slot 0 lowest; byte order does not matter to an array.
+#[inline]
 fn tophash(bytes: &[u8]) -> u64 {
     bytes
         .get(..8)

@@ -113,6 +113,12 @@ pub trait Visitor {
         true
     }
 
+    /// Whether the counts of the walk are all that is wanted: sound buckets
+    /// are then counted without being shown to [`Visitor::unit`].
+    fn counts_only(&self) -> bool {
+        false
+    }
+
     /// Takes one bucket.
     fn unit(&mut self, unit: &Unit<'_>) -> Flow;
 }
@@ -124,6 +130,9 @@ pub struct CountOnly;
 impl Visitor for CountOnly {
     fn ordered(&self) -> bool {
         false
+    }
+    fn counts_only(&self) -> bool {
+        true
     }
     fn unit(&mut self, _: &Unit<'_>) -> Flow {
         Flow::Continue
@@ -182,6 +191,17 @@ pub struct Counts {
 }
 
 impl Counts {
+    fn add_tally(&mut self, mut tally: slots::Tally) {
+        tally.settle();
+        self.slots += 8 * tally.units;
+        self.live += tally.live;
+        self.tombstones += tally.tombstones;
+        self.empty += 8 * tally.units - tally.live - tally.tombstones;
+        self.units += tally.units;
+        self.units_empty += tally.units_empty;
+        self.units_full += tally.units_full;
+    }
+
     fn add(&mut self, slots: Slots) {
         let live = u64::from(slots.live());
         self.slots += 8;

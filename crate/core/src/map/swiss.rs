@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 
+use super::slots::Tally;
 use super::{
     Block, BlockKind, Counts, End, Flow, Shape, Slots, SwissFacts, TableFacts, Unit, UnitKind,
     Visitor, Walk,
 };
 use crate::layout::{MapLayout, SLOTS, SwissMap};
-use crate::memory::{Memory, READ_MAX, RangeReader, ReadError, Span, read_available};
+use crate::memory::{AddressHash, Memory, READ_MAX, RangeReader, ReadError, Span, read_available};
 
 /// A map of more tables than this would have 4 billion slots.
 const TABLES_MAX: usize = 1 << 22;
@@ -185,7 +186,7 @@ impl Walker<'_> {
         let abi = self.layout.abi;
         let pointer = usize::from(abi.pointer_size);
         let mut runs: Vec<(u64, u64, u64)> = Vec::new();
-        let mut seen: HashMap<u64, u64> = HashMap::new();
+        let mut seen: HashMap<u64, u64, AddressHash> = HashMap::default();
         let per_read = (READ_MAX / pointer) as u64;
         let mut buffer = vec![0; per_read.min(len) as usize * pointer];
         let mut first = 0;
@@ -474,7 +475,14 @@ impl Walker<'_> {
             );
         }
         let before = self.counts;
+        let fast = self.visitor.counts_only() && missing.is_empty();
+        let abi = self.layout.abi;
+        let ctrl = self.map.ctrl;
+        let mut tally = Tally::default();
         for (offset, group) in bytes.chunks_exact(unit).enumerate() {
+            if fast && ctrl.of(abi, group).is_some_and(|word| tally.ctrl(word)) {
+                continue;
+            }
             let at = table.span.start + (offset * unit) as u64;
             let end = at + unit as u64;
             if missing
@@ -485,6 +493,7 @@ impl Walker<'_> {
             }
             self.group(at, table.facts.index, group, walk)?;
         }
+        self.counts.add_tally(tally);
         self.done += table.span.len;
         if !missing.is_empty() {
             return Ok(());

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::{Memory, PAGE, READ_MAX, ReadError};
+use super::{AddressHash, Memory, PAGE, READ_MAX, ReadError};
 
 const BLOCK: usize = PAGE as usize;
 
@@ -23,10 +23,10 @@ pub struct BlockCache<M> {
 
 #[derive(Default)]
 struct Blocks {
-    young: HashMap<u64, Box<[u8]>>,
+    young: HashMap<u64, Box<[u8]>, AddressHash>,
     // The generation before: a block used again moves back to `young`, the rest
     // goes when `young` is full. Two maps are a cheap approximation of LRU.
-    old: HashMap<u64, Box<[u8]>>,
+    old: HashMap<u64, Box<[u8]>, AddressHash>,
     last_miss: u64,
 }
 
@@ -53,6 +53,14 @@ impl<M: Memory> BlockCache<M> {
     /// Copies the part of block `block` that starts at `offset` to `out`.
     fn copy(&self, block: u64, offset: usize, out: &mut [u8]) -> Result<(), ReadError> {
         let mut blocks = self.blocks.borrow_mut();
+        let held = blocks
+            .young
+            .get(&block)
+            .and_then(|b| b.get(offset..offset + out.len()));
+        if let Some(held) = held {
+            out.copy_from_slice(held);
+            return Ok(());
+        }
         if !blocks.young.contains_key(&block) {
             let bytes = match blocks.old.remove(&block) {
                 Some(bytes) => bytes,
@@ -142,6 +150,27 @@ impl<M: Memory> Memory for BlockCache<M> {
             at = at.wrapping_add(take as u64);
             rest = tail;
         }
+        Ok(())
+    }
+
+    fn lend(
+        &self,
+        address: u64,
+        len: usize,
+        scratch: &mut Vec<u8>,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ReadError> {
+        if len > BYPASS && len <= READ_MAX {
+            return self.inner.lend(address, len, scratch, visit);
+        }
+        if scratch.len() < len {
+            scratch.resize(len, 0);
+        }
+        let buffer = scratch
+            .get_mut(..len)
+            .ok_or(ReadError::fault(address, len))?;
+        self.read(address, buffer)?;
+        visit(buffer);
         Ok(())
     }
 

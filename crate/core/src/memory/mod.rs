@@ -59,6 +59,29 @@ pub trait Memory {
     /// contents of `buffer` are then unspecified.
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError>;
 
+    /// Lends the `len` bytes at `address` to `visit`, without copying them where
+    /// the implementation can. `scratch` is a buffer to reuse from call to call.
+    ///
+    /// # Errors
+    /// As [`Memory::read`]; `visit` was then not called.
+    fn lend(
+        &self,
+        address: u64,
+        len: usize,
+        scratch: &mut Vec<u8>,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ReadError> {
+        if scratch.len() < len {
+            scratch.resize(len, 0);
+        }
+        let buffer = scratch
+            .get_mut(..len)
+            .ok_or(ReadError::fault(address, len))?;
+        self.read(address, buffer)?;
+        visit(buffer);
+        Ok(())
+    }
+
     /// Called between blocks of work with how much is done of how much in all
     /// (in bytes; 0 of 0 when that is not known).
     ///
@@ -73,6 +96,15 @@ impl<M: Memory + ?Sized> Memory for &M {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         (**self).read(address, buffer)
     }
+    fn lend(
+        &self,
+        address: u64,
+        len: usize,
+        scratch: &mut Vec<u8>,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ReadError> {
+        (**self).lend(address, len, scratch, visit)
+    }
     fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
         (**self).checkpoint(done, total)
     }
@@ -82,10 +114,43 @@ impl<M: Memory + ?Sized> Memory for Box<M> {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         (**self).read(address, buffer)
     }
+    fn lend(
+        &self,
+        address: u64,
+        len: usize,
+        scratch: &mut Vec<u8>,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ReadError> {
+        (**self).lend(address, len, scratch, visit)
+    }
     fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
         (**self).checkpoint(done, total)
     }
 }
+
+/// Hashes addresses: they are all different already, and no one who could
+/// choose them gains from collisions that a bounded table survives.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AddressHasher(u64);
+
+impl std::hash::Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+    fn write_u64(&mut self, value: u64) {
+        // Fibonacci hashing; the table looks at the high and at the low bits.
+        let mixed = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+/// A hash table's way to [`AddressHasher`].
+pub(crate) type AddressHash = std::hash::BuildHasherDefault<AddressHasher>;
 
 /// Pointer width and byte order of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +170,11 @@ impl Abi {
 
     /// The unsigned integer in `bytes` (at most 8 of them).
     #[must_use]
+    #[inline]
     pub fn uint(self, bytes: &[u8]) -> u64 {
+        if let (Ok(word), false) = (<[u8; 8]>::try_from(bytes), self.big_endian) {
+            return u64::from_le_bytes(word);
+        }
         let fold = |value: u64, byte: &u8| (value << 8) | u64::from(*byte);
         if self.big_endian {
             bytes.iter().fold(0, fold)
@@ -117,6 +186,7 @@ impl Abi {
     /// The unsigned integer of `size` bytes at `offset` of `bytes`; `None`
     /// beyond the end.
     #[must_use]
+    #[inline]
     pub fn uint_at(self, bytes: &[u8], offset: usize, size: usize) -> Option<u64> {
         bytes
             .get(offset..offset.checked_add(size)?)

@@ -47,25 +47,33 @@ impl RangeReader {
                 last += 1;
             }
             let len = (end - head.start).min(READ_MAX as u64) as usize;
-            self.buffer.resize(len.max(self.buffer.len()), 0);
-            let whole = match self.buffer.get_mut(..len) {
-                Some(buffer) if head.len <= READ_MAX as u64 => memory.read(head.start, buffer),
-                _ => Err(ReadError::fault(head.start, len)),
-            };
-            match whole {
-                Ok(()) => {
+            let mut visited = Ok(());
+            let whole = if head.len > READ_MAX as u64 {
+                Err(ReadError::fault(head.start, len))
+            } else {
+                memory.lend(head.start, len, &mut self.buffer, &mut |bytes| {
                     for (index, range) in ranges.iter().enumerate().take(last).skip(first) {
                         let offset = (range.start - head.start) as usize;
-                        let bytes = self.buffer.get(offset..offset + range.len as usize);
-                        visit(Chunk { index, bytes })?;
+                        let bytes = bytes.get(offset..offset + range.len as usize);
+                        visited = visit(Chunk { index, bytes });
+                        if visited.is_err() {
+                            break;
+                        }
                     }
-                }
+                })
+            };
+            visited?;
+            match whole {
+                Ok(()) => {}
                 Err(ReadError::Fault { .. }) => {
                     // Something in the merged run is unreadable: one by one.
                     for (index, range) in ranges.iter().enumerate().take(last).skip(first) {
                         let one = usize::try_from(range.len)
                             .ok()
                             .filter(|len| *len <= READ_MAX);
+                        if let Some(len) = one.filter(|len| *len > self.buffer.len()) {
+                            self.buffer.resize(len, 0);
+                        }
                         let bytes = match one.and_then(|len| self.buffer.get_mut(..len)) {
                             Some(buffer) => match memory.read(range.start, buffer) {
                                 Ok(()) => Some(&*buffer),
