@@ -38,6 +38,13 @@ class Step:
     frame: Optional[str] = None
 
 
+#: What no user must ever see.
+UGLY = re.compile(
+    r"Traceback \(most recent|Python Exception|Error occurred in Python|internal error(:| in )|internal-error"
+    r"|PanicException|panicked at|A problem internal to GDB|Fatal signal"
+)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a command printed, or the error it ended with."""
@@ -58,6 +65,146 @@ class Answer:
         return json.loads(self.text)
 
 
+class Session:
+    """A gdb that answers commands one by one; close it with ``with``.
+
+    Every answer is checked on the way: no traceback, one line of error, and what is selected
+    (inferior, thread, frame, language) stays as it was.
+    """
+
+    def __init__(
+        self,
+        before: Sequence[str] = (),
+        *,
+        gdb: Optional[str] = None,
+        environment: Optional[dict[str, str]] = None,
+        plugin: bool = True,
+    ) -> None:
+        requests, self._requests = os.pipe()
+        self._answers, answers = os.pipe()
+        self._log = tempfile.TemporaryFile()
+        line = command_line(before, (f"source {DRIVER}",), gdb=gdb, plugin=plugin)
+        try:
+            self._process = subprocess.Popen(
+                line,
+                env={
+                    **os.environ,
+                    **(environment or {}),
+                    "GOMAPSCOPE_PIPES": f"{requests} {answers}",
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(requests, answers),
+                start_new_session=True,
+            )
+        finally:
+            os.close(requests)
+            os.close(answers)
+        self._input = os.fdopen(self._requests, "w", encoding="utf-8")
+        self._output = os.fdopen(self._answers, encoding="utf-8")
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._input.close()
+        try:
+            self._process.wait(TIMEOUT)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._output.close()
+            log = self.log
+            self._log.close()
+        if failure[0] is None:
+            assert not UGLY.search(log), log
+            assert self._process.returncode >= 0, f"gdb died: {self._process.returncode}\n{log}"
+
+    @property
+    def log(self) -> str:
+        """What gdb printed outside of answers."""
+        self._log.seek(0)
+        text = self._log.read().decode("utf-8", "replace")
+        self._log.seek(0, os.SEEK_END)
+        return text
+
+    def _exchange(self, step: dict[str, Any]) -> dict[str, Any]:
+        try:
+            self._input.write(json.dumps(step) + "\n")
+            self._input.flush()
+            line = self._output.readline()
+        except BrokenPipeError:
+            line = ""
+        assert line, f"gdb is gone\n{self.log}"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def ask(self, command: str, frame: Optional[str] = None) -> Answer:
+        """Execute one command, in the frame of a function if that is given."""
+        found = self._exchange({"command": command, "frame": frame})
+        answer = Answer(found.get("output"), found.get("error"))
+        shown = (answer.output or "") + (answer.error or "")
+        assert not UGLY.search(shown), f"{command}\n{shown}"
+        if command.startswith("go-map"):
+            assert found.get("before") == found.get("after"), f"{command} moved the selection"
+            assert "\n" not in (answer.error or ""), f"{command}\n{answer.error}"
+        return answer
+
+    def text(self, command: str, frame: Optional[str] = None) -> str:
+        """What a command that works prints."""
+        return self.ask(command, frame).text
+
+    def json(self, command: str, frame: Optional[str] = None) -> Any:
+        """The document a command that works prints."""
+        return self.ask(command, frame).json
+
+    def error(self, command: str, frame: Optional[str] = None) -> str:
+        """The line that a command ends with that must fail."""
+        answer = self.ask(command, frame)
+        assert answer.error is not None, f"{command} printed {answer.output}"
+        return answer.error
+
+    def python(self, expression: str) -> Any:
+        """The value of a Python expression inside gdb."""
+        found = self._exchange({"python": expression})
+        assert "value" in found, f"{expression}: {found.get('error')}"
+        return found["value"]
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a gdb in batch mode left behind."""
+
+    stdout: str
+    stderr: str
+    status: int
+
+
+def batch(
+    before: Sequence[str],
+    after: Sequence[str],
+    *,
+    gdb: Optional[str] = None,
+    environment: Optional[dict[str, str]] = None,
+) -> Printed:
+    """Run gdb in batch mode as :func:`command_line` says, and collect what it prints."""
+    done = subprocess.run(
+        command_line(before, after, gdb=gdb),
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return Printed(
+        done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
+        done.returncode,
+    )
+
+
 def gdb_path() -> str:
     """The gdb under test: $GDB, else the one on the path."""
     found = shutil.which(os.environ.get("GDB", "gdb"))
@@ -66,11 +213,16 @@ def gdb_path() -> str:
 
 
 def command_line(
-    before: Sequence[str], after: Sequence[str] = (), *, gdb: Optional[str] = None
+    before: Sequence[str],
+    after: Sequence[str] = (),
+    *,
+    gdb: Optional[str] = None,
+    plugin: bool = True,
 ) -> list[str]:
     """gdb in batch mode: quiet, ``before``, the plugin, ``after``."""
     line = [gdb or gdb_path(), "-nx", "-batch"]
-    for command in (*QUIET, *before, f"source {SCRIPT}", *after):
+    load = (f"source {SCRIPT}",) if plugin else ()
+    for command in (*QUIET, *before, *load, *after):
         line += ["-ex", command]
     return line
 

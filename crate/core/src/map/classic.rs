@@ -234,6 +234,9 @@ impl Walker<'_> {
                 start: old,
                 len: made.saturating_mul(unit),
             };
+            self.main = old_len;
+            self.seen_in_tail.clear();
+            self.tail.clear();
             walk.blocks.push(Block {
                 span: self.array,
                 kind: BlockKind::OldBuckets,
