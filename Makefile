@@ -20,7 +20,7 @@ build:  ## compile the plugin; then: gdb -x gdb-scripts/gomapscope.py PROGRAM
 # By renaming: a gdb that has the old file mapped keeps it.
 	@cp $(target)/release/lib_native.so $(package)/.native.$$$$ && \
 	  mv -f $(package)/.native.$$$$ $(package)/_native.abi3.so
-	@$(PYTHON) tools/definitions.py
+	@$(PYTHON) tools/generate.py
 
 demo: build  ## run a Go service under gdb and look into its maps
 	@tools/prepare demo
@@ -42,7 +42,7 @@ lint: build  ## check formatting, lints and types
 	$(venv)/ruff format --check .
 	$(venv)/ruff check .
 	$(venv)/mypy
-	$(PYTHON) tools/definitions.py --check
+	$(PYTHON) tools/generate.py --check
 
 bench: build  ## measure; nothing is asserted
 	@tools/prepare test

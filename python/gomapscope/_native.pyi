@@ -125,3 +125,6 @@ def run(
     write: Callable[[str], object],
 ) -> None:
     """Render ``request`` through ``write``; what ``write`` raises passes through."""
+
+def assumptions_json() -> str:
+    """What is assumed of Go's runtime: a JSON list, for the tests and ARCHITECTURE.md."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypeVar, Union
 
 from .errors import translated
 
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from ._native import Map as NativeMap
     from ._native import Target as NativeTarget
 
-_PAGE = 1024
+_T = TypeVar("_T")
+
+# Each page is a walk from the start: pages grow, so that a large map needs few.
+_FIRST_PAGE = 1024
+_LAST_PAGE = 262144
 
 
 class Bucket(NamedTuple):
@@ -230,17 +234,11 @@ class Map:
 
     def buckets(self) -> Iterator[Bucket]:
         """All buckets or groups in the order of the walk, old ones during growth included."""
-        first = 0
-        while True:
-            page = self._bucket_page(first)
-            yield from page
-            if len(page) < _PAGE:
-                return
-            first += len(page)
+        return _paged(self._bucket_page)
 
     @translated
-    def _bucket_page(self, first: int) -> list[Bucket]:
-        rows = json.loads(self._fresh().buckets_json(first, _PAGE))
+    def _bucket_page(self, first: int, limit: int) -> list[Bucket]:
+        rows = json.loads(self._fresh().buckets_json(first, limit))
         return [
             Bucket(
                 row["index"],
@@ -257,18 +255,23 @@ class Map:
 
     def entries(self) -> Iterator[Entry]:
         """All entries, in the order of the walk (which is not that of Go's ``range``)."""
-        first = 0
-        while True:
-            page = self._entry_page(first)
-            yield from page
-            if len(page) < _PAGE:
-                return
-            first += len(page)
+        return _paged(self._entry_page)
 
     @translated
-    def _entry_page(self, first: int) -> list[Entry]:
-        rows = self._fresh().entries(first, _PAGE)
+    def _entry_page(self, first: int, limit: int) -> list[Entry]:
+        rows = self._fresh().entries(first, limit)
         return [Entry(key, elem, at, elem_at) for key, elem, at, elem_at in rows]
+
+
+def _paged(page: Callable[[int, int], list[_T]]) -> Iterator[_T]:
+    first, limit = 0, _FIRST_PAGE
+    while True:
+        found = page(first, limit)
+        yield from found
+        if len(found) < limit:
+            return
+        first += limit
+        limit = min(4 * limit, _LAST_PAGE)
 
 
 def _shown(value: gdb.Value) -> str:

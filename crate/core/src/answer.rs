@@ -90,6 +90,8 @@ fn row(unit: &Unit<'_>) -> BucketRow {
 /// Chooses rows, hands them on in portions and counts those that matched.
 struct Rows<'a, F> {
     request: &'a Request,
+    /// The position at which the walk may end: nobody asked how many match.
+    until: Option<u64>,
     limit: Option<u64>,
     matched: u64,
     shown: u64,
@@ -125,6 +127,12 @@ impl<F: FnMut(&[BucketRow]) -> Flow> Rows<'_, F> {
 
 impl<F: FnMut(&[BucketRow]) -> Flow> Visitor for Rows<'_, F> {
     fn unit(&mut self, unit: &Unit<'_>) -> Flow {
+        if self
+            .until
+            .is_some_and(|until| unit.index >= until && unit.depth == 0)
+        {
+            return Flow::Stop;
+        }
         if unit.depth > 0 {
             let opened = self.open.and_then(|at| self.waiting.get_mut(at));
             if let Some(first) = opened {
@@ -198,6 +206,7 @@ fn list(
 ) -> (u64, u64, Walk) {
     let mut rows = Rows {
         request,
+        until: None,
         limit,
         matched: 0,
         shown: 0,
@@ -210,12 +219,13 @@ fn list(
     (rows.matched, rows.shown, walk)
 }
 
-/// The first `limit` buckets from position `first` on.
+/// The first `limit` buckets from position `first` on; the walk ends behind them.
 #[must_use]
 pub fn bucket_rows(map: &Map, first: u64, limit: u64) -> Vec<BucketRow> {
+    let end = first.saturating_add(limit);
     let range = crate::command::BucketRange {
         first,
-        end: Some(first.saturating_add(limit)),
+        end: Some(end),
     };
     let options = crate::command::Options {
         range: Some(range),
@@ -227,10 +237,21 @@ pub fn bucket_rows(map: &Map, first: u64, limit: u64) -> Vec<BucketRow> {
         options,
     };
     let mut found = Vec::new();
-    list(&request, map, Some(limit), |rows| {
-        found.extend_from_slice(rows);
-        Flow::Continue
-    });
+    let mut rows = Rows {
+        request: &request,
+        until: Some(end),
+        limit: None,
+        matched: 0,
+        shown: 0,
+        waiting: Vec::new(),
+        open: None,
+        emit: |rows: &[BucketRow]| {
+            found.extend_from_slice(rows);
+            Flow::Continue
+        },
+    };
+    map.walk(&mut rows);
+    rows.flush();
     found
 }
 

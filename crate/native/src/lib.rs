@@ -15,7 +15,7 @@ use gomapscope_core::gotype::{Kind, Limits, Types};
 use gomapscope_core::report;
 use gomapscope_core::target;
 use pyo3::create_exception;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -284,6 +284,18 @@ impl Map {
     }
 }
 
+impl Map {
+    /// As [`Map::call`]; Ctrl-C raises, because a part of the result would look
+    /// like the whole.
+    fn whole<T>(&self, py: Python<'_>, f: impl FnOnce(&target::Map) -> PyResult<T>) -> PyResult<T> {
+        let result = self.call(py, f)?;
+        if self.pace.interrupted() {
+            return Err(PyKeyboardInterrupt::new_err(()));
+        }
+        Ok(result)
+    }
+}
+
 #[pymethods]
 impl Map {
     #[getter]
@@ -336,7 +348,7 @@ impl Map {
 
     /// A JSON list of bucket rows.
     fn buckets_json(&self, py: Python<'_>, first: u64, limit: u64) -> PyResult<String> {
-        self.call(py, |map| {
+        self.whole(py, |map| {
             Ok(report::to_json(&answer::bucket_rows(map, first, limit)))
         })
     }
@@ -348,7 +360,7 @@ impl Map {
         first: u64,
         limit: u64,
     ) -> PyResult<Vec<(String, String, u64, u64)>> {
-        self.call(py, |map| {
+        self.whole(py, |map| {
             Ok(answer::entry_rows(map, first, limit, Limits::TEXT)
                 .into_iter()
                 .map(|row| {
@@ -398,6 +410,12 @@ fn command_table() -> String {
     command::markdown_table()
 }
 
+/// What is assumed of Go's runtime, as a JSON list.
+#[pyfunction]
+fn assumptions_json() -> String {
+    report::to_json(gomapscope_core::layout::ASSUMPTIONS)
+}
+
 /// Answers a request, portion by portion, through `write`.
 #[pyfunction]
 #[pyo3(signature = (request, _target, maps, style, write))]
@@ -437,6 +455,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(parse, module)?)?;
     module.add_function(wrap_pyfunction!(complete, module)?)?;
     module.add_function(wrap_pyfunction!(command_table, module)?)?;
+    module.add_function(wrap_pyfunction!(assumptions_json, module)?)?;
     module.add_function(wrap_pyfunction!(run, module)?)?;
     Ok(())
 }

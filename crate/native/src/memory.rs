@@ -37,6 +37,11 @@ impl Pace {
         self.shown.set(None);
     }
 
+    /// Whether the user ended the call.
+    pub(crate) fn interrupted(&self) -> bool {
+        self.interrupted.get()
+    }
+
     /// The call ends: the progress line, if one was shown, is cleared.
     pub(crate) fn end(&self, py: Python<'_>) {
         if self.shown.take().is_some() {

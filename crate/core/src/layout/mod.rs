@@ -1,9 +1,11 @@
 //! Where the runtime's fields lie, found by evidence: the debug information of the
 //! program itself says which family a map has and where each field is.
 
+mod assumption;
 mod dwarf;
 mod sizeclass;
 
+pub use assumption::{ASSUMPTIONS, Assumption, Proof};
 pub use dwarf::map_layout;
 pub use sizeclass::{Allocator, SIZE_CLASSES};
 

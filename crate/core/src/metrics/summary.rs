@@ -56,11 +56,6 @@ pub fn stats(walk: &Walk, layout: &MapLayout, context: &Context) -> Stats {
     let slot_size = layout.slot_size();
     let indirect_value = |part: crate::layout::Part| if part.indirect { part.size } else { 0 };
     let mut notes = Vec::new();
-    if !nil {
-        notes.push(
-            "allocated is computed from Go's size classes, as if the map were on the heap".into(),
-        );
-    }
     if rebuild.by_chance {
         notes.push(
             "rebuild is an expectation: how evenly keys spread depends on the hash seed".into(),
@@ -113,7 +108,9 @@ pub fn stats(walk: &Walk, layout: &MapLayout, context: &Context) -> Stats {
             allocated_from: "size classes",
             storage,
             live: live.saturating_mul(
-                slot_size + indirect_value(layout.key) + indirect_value(layout.elem),
+                slot_size
+                    .saturating_add(indirect_value(layout.key))
+                    .saturating_add(indirect_value(layout.elem)),
             ),
             holes: holes.saturating_mul(slot_size),
             rebuild: rebuild.bytes,
@@ -348,7 +345,7 @@ fn next_growth(walk: &Walk, layout: &MapLayout) -> Option<NextGrowth> {
                     fits,
                     at_most,
                     index,
-                    2 * half + directory,
+                    directory.saturating_add(2 * half),
                     max_load_factor,
                 )
             })

@@ -1,0 +1,255 @@
+//! What is taken for granted of Go's runtime because debug information does not
+//! tell it: one row each, with the releases it holds for and its source.
+//!
+//! `tests/test_assumptions.py` holds each row against the sources of every toolchain, so
+//! that a release that breaks one is found before a user finds it.
+
+use serde::Serialize;
+
+/// The oldest and the newest release looked at: go1.21 and go1.27.
+const FIRST: u16 = 21;
+const LAST: u16 = 27;
+/// The last release that can be built with classic maps (`noswissmap`).
+const CLASSIC_LAST: u16 = 25;
+/// The first with Swiss maps.
+const SWISS_FIRST: u16 = 24;
+
+/// How the sources show that a row holds.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// This text, white space aside.
+    Text(&'static str),
+    /// A struct of this name with exactly these fields, in this order.
+    Fields(&'static str, &'static [&'static str]),
+}
+
+/// One row.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Assumption {
+    /// What is assumed.
+    pub statement: &'static str,
+    /// Minor version of the first release it holds for.
+    pub since: u16,
+    /// And of the last.
+    pub until: u16,
+    /// Files below GOROOT/src; the first that a release has is meant.
+    pub files: &'static [&'static str],
+    /// What stands there.
+    pub proof: Proof,
+}
+
+const CLASSIC: &[&str] = &["runtime/map_noswiss.go", "runtime/map.go"];
+const CLASSIC_ABI: &[&str] = &["internal/abi/map_noswiss.go", "internal/abi/map.go"];
+const SWISS_ABI: &[&str] = &["internal/abi/map_swiss.go", "internal/abi/map.go"];
+const GROUP: &[&str] = &["internal/runtime/maps/group.go"];
+const TABLE: &[&str] = &["internal/runtime/maps/table.go"];
+const MAP: &[&str] = &["internal/runtime/maps/map.go"];
+const TYPE: &[&str] = &["internal/abi/type.go"];
+const SIZES: &[&str] = &[
+    "internal/runtime/gc/sizeclasses.go",
+    "runtime/sizeclasses.go",
+];
+
+const fn classic(statement: &'static str, text: &'static str) -> Assumption {
+    Assumption {
+        statement,
+        since: FIRST,
+        until: CLASSIC_LAST,
+        files: CLASSIC,
+        proof: Proof::Text(text),
+    }
+}
+
+const fn swiss(
+    statement: &'static str,
+    files: &'static [&'static str],
+    text: &'static str,
+) -> Assumption {
+    Assumption {
+        statement,
+        since: SWISS_FIRST,
+        until: LAST,
+        files,
+        proof: Proof::Text(text),
+    }
+}
+
+/// All rows.
+pub const ASSUMPTIONS: &[Assumption] = &[
+    classic(
+        "tophash 0: this slot and all behind it are empty",
+        "emptyRest = 0 ",
+    ),
+    classic("tophash 1: deleted", "emptyOne = 1 "),
+    classic("tophash 2: evacuated to the first half", "evacuatedX = 2 "),
+    classic("tophash 3: evacuated to the second half", "evacuatedY = 3 "),
+    classic("tophash 4: evacuated, was empty", "evacuatedEmpty = 4 "),
+    classic("tophash 5 and above: live", "minTopHash = 5 "),
+    classic(
+        "a bucket is evacuated if its first slot is",
+        "return h > emptyOne && h < minTopHash",
+    ),
+    classic("flag 4: a write is in progress", "hashWriting = 4 "),
+    classic("flag 8: the growth keeps the size", "sameSizeGrow = 8 "),
+    classic(
+        "noverflow is exact below B = 16",
+        "if h.B < 16 { h.noverflow++ return }",
+    ),
+    classic(
+        "overflow buckets are preallocated from B = 4 on, 1/16 of the main ones",
+        "if b >= 4 {",
+    ),
+    classic(
+        "the array takes what its size class leaves",
+        "nbuckets += bucketShift(b - 4)",
+    ),
+    classic(
+        "a map doubles above 8 entries and above the load factor",
+        "uintptr(count) > loadFactorNum*(bucketShift(B)/loadFactorDen)",
+    ),
+    classic(
+        "same-size growth starts at 2^min(B,15) overflow buckets",
+        "return noverflow >= uint16(1)<<(B&15)",
+    ),
+    Assumption {
+        statement: "mapextra holds the two overflow slices and the next spare bucket",
+        since: FIRST,
+        until: CLASSIC_LAST,
+        files: CLASSIC,
+        proof: Proof::Fields("mapextra", &["overflow", "oldoverflow", "nextOverflow"]),
+    },
+    Assumption {
+        statement: "a bucket has 8 slots",
+        since: FIRST,
+        until: CLASSIC_LAST,
+        files: CLASSIC_ABI,
+        proof: Proof::Text("MapBucketCountBits = 3 "),
+    },
+    swiss("a group has 8 slots", SWISS_ABI, "MapGroupSlotsBits = 3"),
+    swiss(
+        "control byte 0x80: empty",
+        GROUP,
+        "ctrlEmpty ctrl = 0b10000000",
+    ),
+    swiss(
+        "control byte 0xfe: deleted",
+        GROUP,
+        "ctrlDeleted ctrl = 0b11111110",
+    ),
+    swiss("tables grow at 7 of 8 slots", GROUP, "maxAvgGroupLoad = 7"),
+    swiss(
+        "the largest table has 1024 slots",
+        TABLE,
+        "const maxTableCapacity = 1024",
+    ),
+    swiss(
+        "a table that would exceed it splits",
+        TABLE,
+        "newCapacity := 2 * t.capacity if newCapacity <= maxTableCapacity {",
+    ),
+    swiss("a table of 8 slots keeps one free", TABLE, "t.capacity - 1"),
+    swiss(
+        "tombstones follow from used and growthLeft",
+        TABLE,
+        "(t.capacity * maxAvgGroupLoad) / abi.",
+    ),
+    swiss("make sizes tables for 7/8 load", MAP, ") / maxAvgGroupLoad"),
+    swiss(
+        "make spreads them over a power of two of tables",
+        MAP,
+        "dirSize := (uint64(targetCapacity) + maxTableCapacity - 1) / maxTableCapacity",
+    ),
+    swiss("the first table has 16 slots", MAP, "MapGroupSlots, 0, 0)"),
+    Assumption {
+        statement: "keys above 128 bytes are kept outside the slot",
+        since: FIRST,
+        until: CLASSIC_LAST,
+        files: CLASSIC_ABI,
+        proof: Proof::Text("MapMaxKeyBytes = 128"),
+    },
+    Assumption {
+        statement: "the same for elems",
+        since: SWISS_FIRST,
+        until: LAST,
+        files: SWISS_ABI,
+        proof: Proof::Text("MapMaxElemBytes = 128"),
+    },
+    Assumption {
+        statement: "type descriptors begin with these fields",
+        since: FIRST,
+        until: LAST,
+        files: TYPE,
+        proof: Proof::Fields(
+            "Type",
+            &[
+                "Size_",
+                "PtrBytes",
+                "Hash",
+                "TFlag",
+                "Align_",
+                "FieldAlign_",
+                "Kind_",
+                "Equal",
+                "GCData",
+                "Str",
+                "PtrToThis",
+            ],
+        ),
+    },
+    Assumption {
+        statement: "type flag 2: the name has a star too many",
+        since: FIRST,
+        until: LAST,
+        files: TYPE,
+        proof: Proof::Text("TFlagExtraStar TFlag = 1 << 1"),
+    },
+    Assumption {
+        statement: "an interface holds the value itself: bit 5 of Kind",
+        since: FIRST,
+        until: 25,
+        files: TYPE,
+        proof: Proof::Text("KindDirectIface "),
+    },
+    Assumption {
+        statement: "an interface holds the value itself: bit 5 of TFlag",
+        since: 26,
+        until: LAST,
+        files: TYPE,
+        proof: Proof::Text("TFlagDirectIface TFlag = 1 << 5"),
+    },
+    Assumption {
+        statement: "an itab's second word is the dynamic type",
+        since: FIRST,
+        until: 22,
+        files: &["runtime/runtime2.go"],
+        proof: Proof::Fields("itab", &["inter", "_type", "hash", "_", "fun"]),
+    },
+    Assumption {
+        statement: "an itab's second word is the dynamic type",
+        since: 23,
+        until: LAST,
+        files: &["internal/abi/iface.go"],
+        proof: Proof::Fields("ITab", &["Inter", "Type", "Hash", "Fun"]),
+    },
+    Assumption {
+        statement: "67 size classes",
+        since: FIRST,
+        until: LAST,
+        files: SIZES,
+        proof: Proof::Text(
+            "{0, 8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, \
+             288, 320, 352, 384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, \
+             1408, 1536, 1792, 2048, 2304, 2688, 3072, 3200, 3456, 4096, 4864, 5376, 6144, 6528, \
+             6784, 6912, 8192, 9472, 9728, 10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, \
+             20480, 21760, 24576, 27264, 28672, 32768}",
+        ),
+    },
+    Assumption {
+        statement: "objects with pointers above 512 bytes carry a header of 8 bytes",
+        since: 22,
+        until: 24,
+        files: &["runtime/mbitmap_allocheaders.go", "runtime/mbitmap.go"],
+        proof: Proof::Text("minSizeForMallocHeader = goarch.PtrSize * ptrBits"),
+    },
+];
