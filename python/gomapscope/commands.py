@@ -47,11 +47,11 @@ def run(
 
 def _maps(command: str, request: _native.Request) -> tuple[_native.Target, list[_native.Map]]:
     """The target and the maps that the expressions of ``request`` name."""
-    if command == LAYOUT and _is_type(request):
+    name = _type_name(request) if command == LAYOUT else None
+    if name is not None:
         # A type has a layout before the program runs, too: that of its nil map.
         target = session.target(session.find_program())
-        text = request.expressions[0] if request.expressions else str(request.type_name)
-        return target, [target.map(0, text, text)]
+        return target, [target.map(0, name, name)]
     program = session.find_program()
     if request.expressions:
         if request.type_name is None:
@@ -66,12 +66,17 @@ def _maps(command: str, request: _native.Request) -> tuple[_native.Target, list[
     return target, maps
 
 
-def _is_type(request: _native.Request) -> bool:
-    """Whether ``go-map-layout`` was given a type, not an expression."""
+def _type_name(request: _native.Request) -> Optional[str]:
+    """The type that ``go-map-layout`` was given, quoted or not; None for an expression."""
     if not request.expressions:
-        return request.type_name is not None
+        return request.type_name
     text = request.expressions[0]
-    return text.startswith("map[") or session.find_program().binary.is_map_type(text)
+    # As after -type, where a type that holds spaces must be quoted.
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    if text.startswith("map[") or session.find_program().binary.is_map_type(text):
+        return text
+    return None
 
 
 class _Writer:

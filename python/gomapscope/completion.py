@@ -10,7 +10,7 @@ import re
 
 import gdb
 
-from . import expression
+from . import expression, session
 from .errors import Error
 
 _MOST = 200
@@ -88,7 +88,7 @@ def _package_variables(token: str) -> list[str]:
 
 def _variables(pattern: str) -> list[str]:
     try:
-        listing = gdb.execute(f"info variables -q -n {pattern}", to_string=True)
+        listing = session.console(f"info variables -q -n {pattern}")
     except gdb.error:
         return []
     names = (line[:-1].rsplit(None, 1)[-1] for line in listing.splitlines() if line.endswith(";"))

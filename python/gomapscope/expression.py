@@ -227,6 +227,7 @@ def evaluate(text: str) -> gdb.Value:
     bound: list[str] = []
     try:
         prepared = _prepare(text, bound)
+        _refuse_keys(prepared)
         try:
             return gdb.parse_and_eval(prepared)
         except gdb.MemoryError:
@@ -246,6 +247,8 @@ def _prepare(text: str, bound: list[str]) -> str:
 
     def replace(match: re.Match[str]) -> str:
         path, name = match.group("path"), match.group("name")
+        if match.string[match.end() :].lstrip().startswith("("):
+            _refuse_call(match.group(0).strip("'"))
         if path:
             quoted = _quoted_path(path)
             if quoted is not None:
@@ -290,6 +293,36 @@ def _resolved(chain: str, bound: list[str]) -> str:
         f"there is no variable {short}, and none called {first} in this frame: "
         "select the frame that has it (up, frame N), or check the name (info variables)"
     )
+
+
+def _refuse_call(name: str) -> None:
+    """Raise :class:`Error` where gdb would run a function of the program."""
+    package = current_package()
+    for spelled in (name, f"{package}.{name}"):
+        try:
+            symbol = gdb.lookup_global_symbol(spelled) or gdb.lookup_static_symbol(spelled)
+        except gdb.error:
+            continue
+        if symbol is not None and symbol.is_function:
+            raise Error(f"{spelled} is a function: gomapscope never runs code of the program")
+
+
+def _refuse_keys(text: str) -> None:
+    """Raise :class:`Error` for ``m[k]``: gdb would step over whole map headers instead."""
+    position = _bracket(text, 0)
+    while position >= 0:
+        for operand in (text[:position], text[:position].lstrip("*&( ")):
+            try:
+                found = is_map(gdb.parse_and_eval(operand).type)
+            except gdb.error:
+                continue
+            if found:
+                shown = operand.replace("'", "")
+                raise Error(
+                    f"{shown}[...]: gdb cannot look a key up in a Go map: use "
+                    f"go-map-entries {shown} -key K, and the address or elem that it prints"
+                )
+        position = _bracket(text, position + 1)
 
 
 def _quoted_path(path: str) -> str | None:
@@ -368,7 +401,7 @@ def _unique_variable(short: str) -> str | None:
     """The variable ``path/to/pkg.Name`` that ``pkg.Name`` abbreviates."""
     pattern = "/" + re.escape(short) + "$"
     try:
-        listing = gdb.execute(f"info variables -q -n {pattern}", to_string=True)
+        listing = session.console(f"info variables -q -n {pattern}")
     except gdb.error:
         return None
     suffix = "/" + short

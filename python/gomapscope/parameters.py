@@ -133,7 +133,7 @@ def register() -> None:
         gdb.PARAM_BOOLEAN,
         None,
         False,
-        "pretty-printing of Go maps by gomapscope",
+        "pretty-printing of Go maps by gomapscope (see go-map)",
         "When on, print and MI variables show a Go map's entries as gomapscope reads them,\n"
         "also where Go's own gdb script is loaded.  `set print elements' limits them.",
     )

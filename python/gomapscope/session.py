@@ -7,6 +7,7 @@ it may have changed.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -280,7 +281,7 @@ def _bias_from_symbol(program: Program) -> int | None:
 
 def _entry_from_auxv() -> int | None:
     try:
-        text = gdb.execute("info auxv", to_string=True)
+        text = console("info auxv")
     except gdb.error:
         return None
     for line in text.splitlines():
@@ -336,8 +337,27 @@ def read_pointer(address: int, size: int) -> int:
         raw = bytes(gdb.selected_inferior().read_memory(address, size))
     except gdb.error as error:
         raise Error(one_line(error)) from None
-    little = "little endian" in gdb.execute("show endian", to_string=True)
+    little = "little endian" in console("show endian")
     return int.from_bytes(raw, "little" if little else "big")
+
+
+def console(command: str) -> str:
+    """What a gdb command prints.
+
+    Under an MI command gdb also captures it in MI's clothes: ``~"text\\n"``, a line each.
+    """
+    text: str = gdb.execute(command, to_string=True)
+    if not text.startswith('~"'):
+        return text
+    parts = (line[2:-1] for line in text.splitlines() if line.startswith('~"'))
+    return "".join(re.sub(r"\\([0-7]{3}|.)", _unescaped, part) for part in parts)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    escape = match.group(1)
+    if len(escape) == 3:
+        return chr(int(escape, 8))
+    return {"n": "\n", "t": "\t", "r": "\r"}.get(escape, escape)
 
 
 def invalidate(_event: object = None) -> None:

@@ -53,14 +53,15 @@ pub(super) fn indirect_bytes(layout: &MapLayout, len: u64) -> u64 {
                 .slot(part.size, !part.pointers)
                 .saturating_mul(len)
         })
-        .sum()
+        .fold(0, u64::saturating_add)
 }
 
 /// makemap(len) plus len inserts (runtime/map.go).
 pub(super) fn classic(layout: &MapLayout, hmap: Hmap, len: u64) -> Estimate {
     let allocator = layout.allocator;
     let header = allocator.slot(hmap.size as u64, false);
-    let fixed = header + indirect_bytes(layout, len);
+    // The count is the target's word: every sum of what follows from it saturates.
+    let fixed = header.saturating_add(indirect_bytes(layout, len));
     if len == 0 {
         return Estimate {
             bytes: fixed,
@@ -89,13 +90,14 @@ pub(super) fn classic(layout: &MapLayout, hmap: Hmap, len: u64) -> Estimate {
         .saturating_add(outside.saturating_mul(unit));
     let some_overflow = overflow >= 0.5;
     if spare > 0 || (some_overflow && !layout.has_pointers) {
-        bytes += allocator.slot(3 * pointer, false);
+        bytes = bytes.saturating_add(allocator.slot(3 * pointer, false));
     }
     if some_overflow && !layout.has_pointers {
         // createOverflow: a slice header, and the slice append has grown.
         let links = overflow.round() as u64;
-        bytes += allocator.slot(3 * pointer, false);
-        bytes += allocator.slot(grown_capacity(allocator, links) * pointer, false);
+        let list = grown_capacity(allocator, links).saturating_mul(pointer);
+        bytes = bytes.saturating_add(allocator.slot(3 * pointer, false));
+        bytes = bytes.saturating_add(allocator.slot(list, false));
     }
     Estimate {
         bytes,
@@ -114,7 +116,7 @@ fn grown_capacity(allocator: Allocator, len: u64) -> u64 {
         } else {
             capacity + ((capacity + 3 * 256) >> 2)
         };
-        capacity = allocator.usable(wanted * pointer, false) / pointer;
+        capacity = allocator.usable(wanted.saturating_mul(pointer), false) / pointer;
     }
     capacity
 }
@@ -134,7 +136,9 @@ fn expected_overflow(len: u64, main: u64) -> f64 {
 /// NewMap(len) plus len inserts (internal/runtime/maps/map.go).
 pub(super) fn swiss(layout: &MapLayout, map: crate::layout::SwissMap, len: u64) -> Estimate {
     let allocator = layout.allocator;
-    let fixed = allocator.slot(map.size as u64, false) + indirect_bytes(layout, len);
+    let fixed = allocator
+        .slot(map.size as u64, false)
+        .saturating_add(indirect_bytes(layout, len));
     if len == 0 {
         return Estimate {
             bytes: fixed,

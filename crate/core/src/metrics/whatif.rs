@@ -261,31 +261,13 @@ pub fn layout_report(
         });
     };
     if shape != Shape::Classic {
-        suppose(
-            "classic layout (Go 1.23 and older)",
-            Shape::Classic,
-            key,
-            elem,
-            0,
-        );
+        suppose("classic (up to Go 1.23)", Shape::Classic, key, elem, 0);
     }
     if shape != Shape::Slots {
-        suppose(
-            "Swiss layout (Go 1.24 and later)",
-            Shape::Slots,
-            key,
-            elem,
-            0,
-        );
+        suppose("Swiss (Go 1.24 and later)", Shape::Slots, key, elem, 0);
     }
     if shape != Shape::Split {
-        suppose(
-            "Swiss with GOEXPERIMENT=mapsplitgroup (Go 1.27)",
-            Shape::Split,
-            key,
-            elem,
-            0,
-        );
+        suppose("mapsplitgroup (Go 1.27)", Shape::Split, key, elem, 0);
     }
     let nothing = Cell { size: 0, align: 1 };
     let reference = Cell {
@@ -294,14 +276,14 @@ pub fn layout_report(
     };
     let slot_of = |size: u64| layout.allocator.slot(size, false);
     if elem.size > 0 {
-        suppose("elem struct{} (a set of keys)", shape, key, nothing, 0);
+        suppose("a set: elem struct{}", shape, key, nothing, 0);
     }
     if !layout.elem.indirect && layout.elem.size > pointer {
-        let change = format!("elem *{} instead of the value", context.elem_type);
+        let change = format!("elem *{}", context.elem_type);
         suppose(&change, shape, key, reference, slot_of(layout.elem.size));
     }
     if !layout.key.indirect && layout.key.size > 2 * pointer {
-        let change = format!("key *{} instead of the value", context.key_type);
+        let change = format!("key *{}", context.key_type);
         suppose(&change, shape, reference, elem, slot_of(layout.key.size));
     }
     if layout.elem.indirect {
@@ -309,13 +291,7 @@ pub fn layout_report(
             size: INLINE_MAX,
             align: aligns.1,
         };
-        suppose(
-            "elem cut to 128 bytes (then kept inline)",
-            shape,
-            key,
-            inline,
-            0,
-        );
+        suppose("elem of 128 bytes, inline", shape, key, inline, 0);
     }
     LayoutReport {
         schema: "gomapscope.layout/1",

@@ -2,7 +2,8 @@
 
 use crate::metrics::LayoutReport;
 
-use super::number::{percent_of, size};
+use super::number::{count, percent_of, size};
+use super::stats::source;
 use super::style::{Line, Role, Style};
 use super::table::{Align, Column, Table};
 
@@ -21,7 +22,7 @@ pub fn layout(report: &LayoutReport, style: &Style) -> String {
     let version = report.go_version.as_deref().unwrap_or("Go version unknown");
     head.push(
         Role::Metadata,
-        &format!("  {}, {version}, from {}", report.family, facts.source),
+        &format!("  {}, {version}, {}", report.family, source(facts)),
     );
     put(head);
     put(Line::new(style).with(
@@ -46,26 +47,28 @@ pub fn layout(report: &LayoutReport, style: &Style) -> String {
         line.push(
             Role::Plain,
             &format!(
-                "  {} bytes, aligned to {}, {place}",
-                value.size, value.align
+                "  {}, aligned to {}, {place}",
+                count(value.size, "byte"),
+                value.align
             ),
         );
         put(line);
     }
     let scan = if report.has_pointers {
-        "scanned"
+        "scanned by the garbage collector"
     } else {
-        "not scanned (no pointers)"
+        "not scanned by the garbage collector: no pointers"
     };
     let (full, grown) = report.bytes_per_entry;
     put(Line::new(style).with(Role::Metadata, "  cost  ").with(
         Role::Plain,
         &format!(
-            "{} to {} bytes an entry while it grows by inserts; {scan} by the collector",
+            "{} to {} bytes an entry while it grows by inserts",
             trim(full),
             trim(grown)
         ),
     ));
+    put(Line::new(style).with(Role::Plain, &format!("        {scan}")));
     put(Line::new(style));
 
     let mut table = Table::new(vec![
@@ -149,4 +152,63 @@ fn folded(report: &LayoutReport) -> Vec<[String; 3]> {
 fn trim(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{Allocator, Header, MapLayout, Part, Source, SwissMap};
+    use crate::memory::Abi;
+    use crate::metrics::{Context, layout_report};
+    use crate::report::testing::{ASCII, PLAIN, check};
+
+    /// `map[uint64]bool` as Go 1.27 lays it out.
+    fn report() -> LayoutReport {
+        let part = |offset, size| Part {
+            offset,
+            stride: 16,
+            size,
+            indirect: false,
+            pointers: false,
+        };
+        let layout = MapLayout {
+            abi: Abi::LE64,
+            source: Source::Dwarf,
+            unit_size: 136,
+            key: part(8, 8),
+            elem: part(16, 1),
+            has_pointers: false,
+            allocator: Allocator {
+                malloc_headers: true,
+                pointer_size: 8,
+            },
+            header: Header::Swiss(SwissMap::go1_24()),
+        };
+        let context = Context {
+            type_name: "map[uint64]bool".into(),
+            key_type: "uint64".into(),
+            elem_type: "bool".into(),
+            go_version: Some("go1.27.3".into()),
+            ..Context::default()
+        };
+        layout_report(&layout, &context, (8, 1), None)
+    }
+
+    #[test]
+    fn padding_and_what_it_could_be_are_shown() {
+        let text = layout(&report(), &PLAIN);
+        assert!(
+            text.contains("A group of 8 slots takes 136 bytes, 17 a slot; 56 of padding (41.2 %).")
+        );
+        assert!(text.contains("elem  bool  1 byte, aligned to 1, in the slot"));
+        assert!(text.contains("      24    112  slots 1 to 7: the same"));
+        assert!(text.contains("     88      11   -35 %         -  classic (up to Go 1.23)\n"));
+        assert!(text.contains("     80      10   -41 %         -  mapsplitgroup (Go 1.27)\n"));
+        assert!(layout(&report(), &ASCII).is_ascii());
+    }
+
+    #[test]
+    fn a_layout_fits_every_terminal() {
+        check(|style| layout(&report(), style));
+    }
 }

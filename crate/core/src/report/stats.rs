@@ -1,7 +1,7 @@
 //! The text of `go-map-stats`: answer first, then evidence, then what to do.
 
 use crate::command::parse;
-use crate::metrics::{Buckets, NextGrowth, Severity, Stats};
+use crate::metrics::{Buckets, LayoutFacts, NextGrowth, Severity, Stats};
 
 use super::number::{count, percent, percent_of, size, thousands};
 use super::style::{Line, Role, Style};
@@ -97,6 +97,14 @@ pub(super) fn command(stats: &Stats, name: &str, options: &str) -> String {
         format!("{name} {expression}")
     } else {
         format!("{name} {expression} {options}")
+    }
+}
+
+/// `from DWARF`: where a layout is known from.
+pub(super) fn source(layout: &LayoutFacts) -> String {
+    match layout.source {
+        "dwarf" => "from DWARF".to_owned(),
+        other => format!("from {other}"),
     }
 }
 
@@ -731,10 +739,7 @@ impl Page<'_> {
         if let Some(indirect) = indirect {
             facts.push(self.plain(&format!("{indirect} behind pointers")));
         }
-        facts.push(self.plain(&match layout.source {
-            "dwarf" => "from DWARF".to_owned(),
-            other => format!("from {other}"),
-        }));
+        facts.push(self.plain(&source(layout)));
         facts
     }
 

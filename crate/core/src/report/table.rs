@@ -128,7 +128,7 @@ impl Table {
                 line.space(padding);
             }
             line.append(&cell);
-            if column.align == Align::Left {
+            if column.align == Align::Left && position != last {
                 line.space(padding);
             }
         }
