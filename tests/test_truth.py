@@ -131,14 +131,26 @@ def zoo(request: pytest.FixtureRequest) -> tuple[str, Path]:
     return request.param, toolchains.build(ZOO, request.param)
 
 
-def test_live(zoo: tuple[str, Path], tmp_path: Path) -> None:
-    _, program = zoo
-    path = tmp_path / "truth.jsonl"
-    subprocess.run([program, path], check=True, stdout=subprocess.DEVNULL)
+def check_live(program: Path, folder: Path, at_least: int = 0, **environment: str) -> None:
+    """Run the zoo under gdb up to its stop and compare all maps of at least some entries."""
+    path = folder / "truth.jsonl"
+    subprocess.run(
+        [program, path],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    )
     # The names of the maps do not change from run to run; all else does.
-    names = gdbtool.read_truth(path)
-    answers = gdbtool.ask(steps(names), gdbtool.at_stop(program, path))
-    compare(gdbtool.read_truth(path), answers)
+    names = [entry for entry in gdbtool.read_truth(path) if entry["len"] >= at_least]
+    assert names
+    before = [f"set environment {name} {value}" for name, value in environment.items()]
+    answers = gdbtool.ask(steps(names), before + gdbtool.at_stop(program, path))
+    truth = [entry for entry in gdbtool.read_truth(path) if entry["len"] >= at_least]
+    compare(truth, answers)
+
+
+def test_live(zoo: tuple[str, Path], tmp_path: Path) -> None:
+    check_live(zoo[1], tmp_path)
 
 
 def test_attached(zoo: tuple[str, Path], tmp_path: Path) -> None:
@@ -217,9 +229,17 @@ def test_gdbserver(label: str, tmp_path: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else "".join(value).replace("/", ""),
 )
 def test_build_flags(label: str, flags: tuple[str, ...], tmp_path: Path) -> None:
-    program = toolchains.build(ZOO, label, flags=flags)
-    path = tmp_path / "truth.jsonl"
-    subprocess.run([program, path], check=True, stdout=subprocess.DEVNULL)
-    names = gdbtool.read_truth(path)
-    answers = gdbtool.ask(steps(names), gdbtool.at_stop(program, path))
-    compare(gdbtool.read_truth(path), answers)
+    check_live(toolchains.build(ZOO, label, flags=flags), tmp_path)
+
+
+@pytest.mark.parametrize("label", ["1.23.9", "1.27.3"])
+def test_cgo(label: str, tmp_path: Path) -> None:
+    program = toolchains.build(
+        ZOO, label, flags=("-tags=zoocgo",), env={"CGO_ENABLED": "1", "CC": "cc"}
+    )
+    check_live(program, tmp_path)
+
+
+@pytest.mark.parametrize("label", ["1.21.13", "1.24.11-noswissmap", "1.27.3"])
+def test_a_million_entries(label: str, tmp_path: Path) -> None:
+    check_live(toolchains.build(ZOO, label), tmp_path, at_least=1_000_000, ZOO_BIG="1")
