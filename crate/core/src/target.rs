@@ -31,6 +31,9 @@ pub enum TargetError {
          build it without those flags to look at its maps"
     )]
     Stripped(String),
+    /// What is at the address is no map header, or a damaged one.
+    #[error("no sound map header at {0:#x}: {1}")]
+    Damaged(u64, String),
     /// The type's description cannot be used.
     #[error(transparent)]
     Type(#[from] TypeError),
@@ -248,16 +251,25 @@ impl Map {
         self.walk(&mut Entries::new(self.target.memory(), &self.layout, visit))
     }
 
-    /// The count in its header, which is what `len` returns; 0 if it is unreadable.
-    #[must_use]
-    pub fn header_len(&self) -> u64 {
+    /// The count in its header, which is what `len` returns.
+    ///
+    /// # Errors
+    /// When the header is unreadable or cannot be one.
+    pub fn header_len(&self) -> Result<u64, TargetError> {
         struct Stop;
         impl Visitor for Stop {
             fn unit(&mut self, _: &Unit<'_>) -> Flow {
                 Flow::Stop
             }
         }
-        self.walk(&mut Stop).len
+        let walk = self.walk(&mut Stop);
+        match walk.defects.kept().first() {
+            None => Ok(walk.len),
+            Some(defect) => Err(TargetError::Damaged(
+                self.address,
+                format!("{} expected, {} found", defect.expected, defect.found),
+            )),
+        }
     }
 
     /// What a walk of it is labelled with.

@@ -338,7 +338,7 @@ impl Map {
     /// The count in the header.
     #[getter]
     fn len(&self, py: Python<'_>) -> PyResult<u64> {
-        self.call(py, |map| Ok(map.header_len()))
+        self.call(py, |map| map.header_len().map_err(error))
     }
 
     /// The document of `go-map-stats -json`.
