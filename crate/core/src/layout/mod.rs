@@ -337,8 +337,9 @@ impl MapLayout {
                 )
             }
         };
-        let outside =
-            |field: Field, size: usize| field.size > 8 || field.offset + field.size > size;
+        let outside = |field: Field, size: usize| {
+            field.size > 8 || field.offset.saturating_add(field.size) > size
+        };
         if outside(link, self.unit_size) || fields.iter().any(|(f, size)| outside(*f, *size)) {
             return Err("a header field lies outside its structure".into());
         }

@@ -27,6 +27,9 @@ const CACHE: usize = 16 << 20;
 const TAIL_RUN: u64 = 1 << 20;
 const TAIL_RUNS: usize = 32;
 
+/// Preallocated overflow buckets that are noted in a bitmap (16 MiB of it).
+const TAIL_BITS: u64 = 1 << 27;
+
 /// How many buckets makeBucketArray makes for `b`, preallocated overflow
 /// buckets included (runtime/map.go).
 #[must_use]
@@ -123,6 +126,7 @@ pub(super) fn walk(
         main,
         tail: HashMap::default(),
         unit: vec![0; layout.unit_size],
+        links: Vec::new(),
     };
     let result = walker.run(buckets, old, b as u8, same_size, walk);
     let facts = std::mem::take(&mut walker.facts);
@@ -170,6 +174,8 @@ struct Walker<'a> {
     main: u64,
     tail: HashMap<u64, Vec<u8>, AddressHash>,
     unit: Vec<u8>,
+    /// Main buckets with an overflow bucket: number and link. Kept for its room.
+    links: Vec<(u64, u64)>,
 }
 
 impl Walker<'_> {
@@ -360,24 +366,45 @@ impl Walker<'_> {
         let abi = self.layout.abi;
         let overflow = self.hmap.overflow;
         let fast = self.visitor.counts_only() && !old;
+        // The last word, as in every release: a test that needs no byte order.
+        let last = overflow.size == 8 && overflow.offset + 8 == unit;
+        let linked = |bucket: &[u8]| match bucket.last_chunk::<8>() {
+            Some(word) if last => *word != [0; 8],
+            _ => overflow.of(abi, bucket) != Some(0),
+        };
         let mut tally = Tally::default();
-        let mut without_chain = 0;
+        // Their chains come after all buckets: a loop without detours lets the
+        // processor read ahead.
+        let mut links = std::mem::take(&mut self.links);
         let mut ended = Ok(());
         for (offset, bucket) in bytes.chunks_exact(unit).enumerate() {
-            if fast && overflow.of(abi, bucket) == Some(0) && tally.tophash(tophash(bucket)) {
-                without_chain += 1;
+            let number = first + offset as u64;
+            if fast && tally.tophash(tophash(bucket)) {
+                if linked(bucket) {
+                    links.push((number, overflow.of(abi, bucket).unwrap_or(0)));
+                }
                 continue;
             }
             let at = address + (offset * unit) as u64;
-            ended = self.bucket(at, first + offset as u64, bucket, old, counts, walk);
+            ended = self.bucket(at, number, bucket, old, counts, walk);
             if ended.is_err() {
                 break;
             }
         }
-        counts.add_tally(tally);
+        let tallied = counts.add_tally(tally);
+        let without_chain = tallied.saturating_sub(links.len() as u64);
         if without_chain > 0 {
             self.chain_of(0, without_chain);
         }
+        for (number, next) in links.drain(..) {
+            if ended.is_err() {
+                break;
+            }
+            ended = self
+                .chain(next, number, old, counts, walk)
+                .map(|length| self.chain_of(length, 1));
+        }
+        self.links = links;
         ended
     }
 
@@ -572,10 +599,11 @@ impl Walker<'_> {
     fn first_visit(&mut self, address: u64) -> bool {
         let unit = self.layout.unit_size as u64;
         let offset = address.wrapping_sub(self.array.start);
-        if !self.array.contains(address) {
+        let number = (offset / unit).saturating_sub(self.main);
+        // A tail that large is claimed, not seen: no bitmap by the claim.
+        if !self.array.contains(address) || number >= TAIL_BITS {
             return self.seen.insert(address);
         }
-        let number = (offset / unit).saturating_sub(self.main);
         let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
         if word >= self.seen_in_tail.len() {
             self.seen_in_tail.resize(word + 1, 0);
@@ -739,7 +767,6 @@ impl Walker<'_> {
 #[inline]
 fn tophash(bytes: &[u8]) -> u64 {
     bytes
-        .get(..8)
-        .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
-        .map_or(0, u64::from_le_bytes)
+        .first_chunk::<8>()
+        .map_or(0, |states| u64::from_le_bytes(*states))
 }

@@ -191,7 +191,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn add_tally(&mut self, mut tally: slots::Tally) {
+    /// Adds a tally; returns how many buckets it had.
+    fn add_tally(&mut self, mut tally: slots::Tally) -> u64 {
         tally.settle();
         self.slots += 8 * tally.units;
         self.live += tally.live;
@@ -200,15 +201,19 @@ impl Counts {
         self.units += tally.units;
         self.units_empty += tally.units_empty;
         self.units_full += tally.units_full;
+        tally.units
     }
 
     fn add(&mut self, slots: Slots) {
         let live = u64::from(slots.live());
+        let tombstones = u64::from(slots.tombstones());
+        let empty = u64::from(slots.empty());
         self.slots += 8;
         self.live += live;
-        self.tombstones += u64::from(slots.tombstones());
-        self.empty += u64::from(slots.empty());
-        self.corrupt += u64::from(slots.corrupt());
+        self.tombstones += tombstones;
+        self.empty += empty;
+        // Evacuated ones among them: storage that is counted here has none.
+        self.corrupt += 8 - live - tombstones - empty;
         self.units += 1;
         self.units_empty += u64::from(live == 0);
         self.units_full += u64::from(live == 8);

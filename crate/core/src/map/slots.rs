@@ -122,10 +122,11 @@ impl Tally {
     #[inline]
     pub(super) fn tophash(&mut self, tophash: u64) -> bool {
         let live = live_tophashes(tophash);
-        let empty_one = zeros(tophash ^ LOW);
-        let sound = live | empty_one | zeros(tophash) == HIGH;
+        // Below 2: the low seven bits do not carry into the high one, which is clear.
+        let empty = !(((tophash & !HIGH) + 0x7e * LOW) | tophash) & HIGH;
+        let sound = live | empty == HIGH;
         if sound {
-            self.add(live, empty_one);
+            self.add(live, empty & (tophash << 7));
         }
         sound
     }

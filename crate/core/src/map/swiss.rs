@@ -112,7 +112,20 @@ impl Walker<'_> {
         }
         let mut bytes = vec![0; self.layout.unit_size];
         match self.memory.read(group, &mut bytes) {
-            Ok(()) => self.group(group, 0, &bytes, walk),
+            Ok(()) => {
+                let ended = self.group(group, 0, &bytes, walk);
+                if self.counts.tombstones > 0 {
+                    // Map.deleteSmall writes empty: there is no probe sequence to keep.
+                    walk.defects.push(
+                        "small-tombstone",
+                        group,
+                        "no tombstones in a map of one group",
+                        self.counts.tombstones.to_string(),
+                        "",
+                    );
+                }
+                ended
+            }
             Err(ReadError::Interrupted) => Err(End::Interrupted),
             Err(error @ ReadError::Fault { .. }) => {
                 walk.defects.push(
@@ -157,6 +170,16 @@ impl Walker<'_> {
             start: dir_ptr,
             len: len * pointer,
         };
+        if dir_ptr.checked_add(span.len).is_none() {
+            walk.defects.push(
+                "absurd-directory",
+                walk.address.wrapping_add(self.map.dir_ptr.offset as u64),
+                "a directory inside the address space",
+                format!("{len} entries at {dir_ptr:#x}"),
+                "all tables",
+            );
+            return Ok(());
+        }
         walk.blocks.push(Block {
             span,
             kind: BlockKind::Directory,
@@ -210,6 +233,18 @@ impl Walker<'_> {
                     format!("{} directory entries", span.len / pointer as u64),
                 );
             }
+            // Nothing at all of a large directory: do not ask a thousand times more.
+            let nothing = missing.iter().map(|span| span.len).sum::<u64>() >= bytes.len() as u64;
+            if nothing && len - first > take {
+                walk.defects.push(
+                    "directory-unreadable",
+                    address,
+                    "a readable directory",
+                    format!("nothing readable from {address:#x} on"),
+                    format!("{} directory entries", len - first),
+                );
+                break;
+            }
             for (offset, entry) in bytes.chunks_exact(pointer).enumerate() {
                 let index = first + offset as u64;
                 let at = address + (offset * pointer) as u64;
@@ -237,6 +272,8 @@ impl Walker<'_> {
                         "its entries",
                     );
                 } else if let Some(earlier) = seen.get(&table) {
+                    // What follows is no part of the run that was begun last.
+                    previous = 0;
                     walk.defects.push(
                         "directory-alias",
                         at,
@@ -387,7 +424,7 @@ impl Walker<'_> {
                 "table-index",
                 format!("index {index}, its first directory entry"),
                 // An int: -1 marks a table that was replaced.
-                format!("index {}", stored_index as i64),
+                format!("index {}", signed(stored_index, layout.index.size)),
                 "",
             );
         }
@@ -396,6 +433,15 @@ impl Walker<'_> {
             start: data,
             len: groups * self.layout.unit_size as u64,
         };
+        if data.checked_add(span.len).is_none() {
+            wrong(
+                "absurd-array",
+                "groups inside the address space".into(),
+                format!("{groups} groups at {data:#x}"),
+                "the table",
+            );
+            return None;
+        }
         Some(Groups {
             facts: TableFacts {
                 address,
@@ -572,6 +618,12 @@ impl Walker<'_> {
             Flow::Stop => Err(End::Stopped),
         }
     }
+}
+
+/// The two's complement number of `size` bytes in `value`.
+fn signed(value: u64, size: usize) -> i64 {
+    let unused = 64 - 8 * size.clamp(1, 8);
+    ((value << unused) as i64) >> unused
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -68,7 +68,7 @@ impl<M: Memory> BlockCache<M> {
                     let sequential = block == blocks.last_miss.wrapping_add(PAGE);
                     blocks.last_miss = block;
                     if sequential {
-                        self.fetch_run(block, &mut blocks);
+                        self.fetch_run(block, &mut blocks)?;
                     }
                     match blocks.young.remove(&block) {
                         Some(bytes) => bytes,
@@ -99,17 +99,24 @@ impl<M: Memory> BlockCache<M> {
     }
 
     /// Fetches up to 16 blocks from `block` on; a fault fetches nothing.
-    fn fetch_run(&self, block: u64, blocks: &mut Blocks) {
+    fn fetch_run(&self, block: u64, blocks: &mut Blocks) -> Result<(), ReadError> {
         const RUN: usize = 16;
         let mut bytes = vec![0; RUN * BLOCK];
-        if blocks.young.len() + RUN > self.capacity || self.inner.read(block, &mut bytes).is_err() {
-            return;
+        if blocks.young.len() + RUN > self.capacity {
+            return Ok(());
+        }
+        match self.inner.read(block, &mut bytes) {
+            Ok(()) => {}
+            Err(ReadError::Fault { .. }) => return Ok(()),
+            // A Ctrl-C is told once: swallowed here, it would be lost.
+            Err(interrupted) => return Err(interrupted),
         }
         for (index, part) in bytes.chunks_exact(BLOCK).enumerate() {
             let address = block.wrapping_add(index as u64 * PAGE);
             blocks.young.entry(address).or_insert_with(|| part.into());
         }
         blocks.last_miss = block.wrapping_add((RUN as u64 - 1) * PAGE);
+        Ok(())
     }
 }
 

@@ -95,7 +95,8 @@ impl RangeReader {
 
 /// Reads what can be read of `buffer.len()` bytes at `address`, page by page
 /// where the whole cannot be had; unreadable bytes are zeroed and their ranges
-/// returned, merged.
+/// returned, merged. What lies beyond the end of the address space is named from its
+/// last address on.
 ///
 /// # Errors
 /// [`ReadError::Interrupted`].
@@ -129,7 +130,19 @@ pub fn read_available(
                 }
             }
         }
-        at = at.saturating_add(take as u64);
+        match at.checked_add(take as u64) {
+            Some(next) => at = next,
+            None if tail.is_empty() => {}
+            // The end of the address space: nothing lies beyond it.
+            None => {
+                missing.push(Span {
+                    start: u64::MAX,
+                    len: tail.len() as u64,
+                });
+                tail.fill(0);
+                break;
+            }
+        }
         rest = tail;
     }
     Ok(missing)
