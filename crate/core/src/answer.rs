@@ -349,50 +349,40 @@ impl KeyMatch {
     fn new(key: &str, key_type: &Type) -> Self {
         let key = key.trim();
         let mut accepted = vec![key.to_owned()];
-        let quoted = |text: &str| {
-            let mut out = String::new();
-            go_quote(text.as_bytes(), &mut out);
-            out
-        };
-        let interface = matches!(key_type.kind, Kind::Interface { .. });
         match key_type.kind {
-            Kind::String => {
-                if !key.starts_with(['"', '`']) {
-                    accepted = vec![quoted(key)];
-                } else if let Some(raw) = key.strip_prefix('`').and_then(|k| k.strip_suffix('`')) {
-                    accepted = vec![quoted(raw)];
-                }
+            Kind::String => accepted = strings(key),
+            Kind::Interface { .. } => accepted.extend(strings(key)),
+            Kind::Int | Kind::Uint => {
+                accepted.extend(integer(key).map(|value| value.to_string()));
             }
-            Kind::Int | Kind::Uint | Kind::Uintptr => {
-                accepted.extend(integer(key).map(|value| match key_type.kind {
-                    Kind::Uintptr => format!("{value:#x}"),
-                    _ => value.to_string(),
-                }))
-            }
+            Kind::Uintptr => accepted.extend(integer(key).map(|value| format!("{value:#x}"))),
             Kind::Float => {
                 accepted.extend(key.parse::<f64>().ok().map(|value| match key_type.size {
                     4 => go_float(u64::from((value as f32).to_bits()), 4),
                     _ => go_float(value.to_bits(), 8),
-                }))
+                }));
             }
-            Kind::Pointer(_) | Kind::Chan => {
-                if let Some(value) = integer(key).filter(|value| *value > 0) {
-                    accepted.push(format!("({})({value:#x})", key_type.name));
+            Kind::Pointer(_) | Kind::Chan | Kind::Func | Kind::UnsafePointer => {
+                let name = match key_type.kind {
+                    Kind::UnsafePointer => key_type.name.clone(),
+                    _ => format!("({})", key_type.name),
+                };
+                match (key, integer(key)) {
+                    ("nil", _) | (_, Some(0)) => accepted.push(format!("{name}(nil)")),
+                    (_, Some(value)) => accepted.push(format!("{name}({value:#x})")),
+                    _ => {}
                 }
             }
-            Kind::UnsafePointer => {
-                accepted.extend(integer(key).map(|value| format!("{}({value:#x})", key_type.name)))
-            }
-            Kind::Interface { .. } => accepted.push(quoted(key)),
             _ => {}
         }
-        let plain = accepted
-            .first()
-            .filter(|text| key_type.name == "string" && !text.contains('\\') && text.len() >= 2);
-        let string_len = plain.map(|text| text.len() as u64 - 2);
+        // Only a spelling without escapes tells how many bytes the key has.
+        let string_len = match (&key_type.kind, accepted.as_slice()) {
+            (Kind::String, [only]) if !only.contains('\\') => Some(only.len() as u64 - 2),
+            _ => None,
+        };
         Self {
             accepted,
-            interface,
+            interface: matches!(key_type.kind, Kind::Interface { .. }),
             string_len,
         }
     }
@@ -407,6 +397,22 @@ impl KeyMatch {
                 .split_once('(')
                 .and_then(|(_, rest)| rest.strip_suffix(')'))
                 .is_some_and(|inner| self.accepted.iter().any(|accepted| accepted == inner))
+    }
+}
+
+/// The literals that a string key may be meant by: the text itself, quoted, or
+/// the text as the inside of a literal whose quotes the command line took away.
+fn strings(key: &str) -> Vec<String> {
+    let inside = |quote| key.strip_prefix(quote)?.strip_suffix(quote);
+    if inside('"').is_some() {
+        return vec![key.to_owned()];
+    }
+    let mut quoted = String::new();
+    go_quote(inside('`').unwrap_or(key).as_bytes(), &mut quoted);
+    if key.contains('\\') {
+        vec![quoted, format!("\"{key}\"")]
+    } else {
+        vec![quoted]
     }
 }
 

@@ -651,9 +651,15 @@ fn expressions(
             let meant = definitions()
                 .iter()
                 .find(|other| other.name.strip_prefix("go-map-") == Some(word))
-                .map_or(".".to_owned(), |other| {
-                    format!("; did you mean {}?", other.name)
-                });
+                .map_or_else(
+                    || {
+                        format!(
+                            ": for the map, see go-map-stats {}",
+                            crate::report::sanitize(&text, false)
+                        )
+                    },
+                    |other| format!("; did you mean {}?", other.name),
+                );
             Err(UsageError::UnexpectedExpression(definition.name, meant))
         }
         // `go-map-layout -type T` asks the same as `go-map-layout T`.
@@ -1021,7 +1027,10 @@ mod tests {
             error("go-map", "stats main.m"),
             "go-map takes no expression; did you mean go-map-stats?"
         );
-        assert_eq!(error("go-map", "x"), "go-map takes no expression.");
+        assert_eq!(
+            error("go-map", "x"),
+            "go-map takes no expression: for the map, see go-map-stats x"
+        );
         assert_eq!(
             error("go-map-nothing\n", ""),
             "No command is called go-map-nothing\\n."
