@@ -14,6 +14,7 @@ map is walked whenever the location is reached: choose one that is reached seldo
 from __future__ import annotations
 
 import gdb
+
 import gomapscope
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import gdb
+
 import gomapscope
 
 _watched: list[str] = []

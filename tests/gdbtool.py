@@ -40,8 +40,9 @@ class Step:
 
 #: What no user must ever see.
 UGLY = re.compile(
-    r"Traceback \(most recent|Python Exception|Error occurred in Python|internal error(:| in )|internal-error"
-    r"|PanicException|panicked at|A problem internal to GDB|Fatal signal"
+    r"Traceback \(most recent|Python Exception|Error occurred in Python"
+    r"|internal error(:| in )|internal-error|PanicException|panicked at"
+    r"|A problem internal to GDB|Fatal signal"
 )
 
 
@@ -82,7 +83,7 @@ class Session:
     ) -> None:
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
         line = command_line(before, (f"source {DRIVER}",), gdb=gdb, plugin=plugin)
         try:
             self._process = subprocess.Popen(
@@ -103,6 +104,12 @@ class Session:
             os.close(answers)
         self._input = os.fdopen(self._requests, "w", encoding="utf-8")
         self._output = os.fdopen(self._answers, encoding="utf-8")
+        # Only now everything in ``before`` is done.
+        try:
+            self._exchange({"python": "None"})
+        except BaseException:
+            self.__exit__(True)
+            raise
 
     def __enter__(self) -> Session:
         return self
@@ -171,6 +178,116 @@ class Session:
         found = self._exchange({"python": expression})
         assert "value" in found, f"{expression}: {found.get('error')}"
         return found["value"]
+
+
+class Mi:
+    """A gdb as a front end starts it, with its machine interface; close it with ``with``."""
+
+    def __init__(self, *options: str, gdb: Optional[str] = None) -> None:
+        line = [gdb or gdb_path(), "-nx", "-q", "-i", "mi", *options]
+        for command in QUIET:
+            line += ["-iex", command]
+        self._process = subprocess.Popen(
+            line,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        self._token = 0
+        self.records: list[str] = []
+        """Everything gdb said."""
+
+    def __enter__(self) -> Mi:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                stream.close()
+        if failure[0] is None:
+            log = "\n".join(self.records)
+            assert not UGLY.search(log), log
+
+    def _next(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "gdb is gone\n" + "\n".join(self.records)
+        self.records.append(line.rstrip("\n"))
+        return self.records[-1]
+
+    def send(self, command: str) -> str:
+        """The result record of a command, without its token."""
+        self._token += 1
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{self._token}{command}\n")
+        self._process.stdin.flush()
+        return self.until(rf"{self._token}\^")[len(str(self._token)) :]
+
+    def until(self, pattern: str) -> str:
+        """The next record that begins so."""
+        while True:
+            record = self._next()
+            if re.match(pattern, record):
+                return record
+
+    def result(self, command: str) -> Any:
+        """What ``^done`` brings, as Python values."""
+        record = self.send(command)
+        assert record.startswith("^done"), record
+        return mi_values(record.partition(",")[2])
+
+    def error(self, command: str) -> str:
+        """The message of a command that must fail."""
+        record = self.send(command)
+        assert record.startswith("^error,"), record
+        return str(mi_values(record.partition(",")[2])["msg"])
+
+
+_MI_TOKEN = re.compile(r'(?P<name>[\w-]+)=|(?P<text>"(?:\\.|[^"\\])*")|(?P<sign>[][{},])')
+
+
+def mi_values(text: str) -> dict[str, Any]:
+    """MI results ``name=value,…`` as dictionaries, lists and strings."""
+    tokens = [
+        (match.lastgroup, match.group(match.lastgroup or 0)) for match in _MI_TOKEN.finditer(text)
+    ]
+    tokens.append(("sign", "}"))
+    found, end = _mi_value([("sign", "{"), *tokens], 0)
+    assert end == len(tokens) + 1, text
+    return dict(found)
+
+
+def _mi_value(tokens: list[tuple[Optional[str], str]], at: int) -> tuple[Any, int]:
+    kind, text = tokens[at]
+    at += 1
+    if kind == "text":
+        return json.loads(re.sub(r"\\(\d{3})", _octal, text), strict=False), at
+    close = {"{": "}", "[": "]"}[text]
+    fields: dict[str, Any] = {}
+    items: list[Any] = []
+    while tokens[at] != ("sign", close):
+        name = None
+        if tokens[at][0] == "name":
+            name = tokens[at][1]
+            at += 1
+        value, at = _mi_value(tokens, at)
+        if name is None:
+            items.append(value)
+        else:
+            fields[name] = value
+        if tokens[at] == ("sign", ","):
+            at += 1
+    return (items if text == "[" else fields), at + 1
+
+
+def _octal(match: re.Match[str]) -> str:
+    return f"\\u{int(match[1], 8):04x}"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+
+# Imported from the checkout, as gdb does it.
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,9 @@ import pytest
 import gdbtool
 import toolchains
 
-# Imported from the checkout, as gdb does it.
-import sys
-
 sys.path.insert(0, str(gdbtool.ROOT / "python"))
 
-from gomapscope import _native  # noqa: E402
+from gomapscope import _native
 
 ROWS: list[dict[str, Any]] = json.loads(_native.assumptions_json())
 

@@ -319,8 +319,8 @@ def _refuse_keys(text: str) -> None:
             if found:
                 shown = operand.replace("'", "")
                 raise Error(
-                    f"{shown}[...]: gdb cannot look a key up in a Go map: use "
-                    f"go-map-entries {shown} -key K, and the address or elem that it prints"
+                    f"{shown} is a map, and gdb cannot look up its keys: use "
+                    f"go-map-entries {shown} -key K"
                 )
         position = _bracket(text, position + 1)
 

@@ -173,7 +173,11 @@ def require_stopped() -> None:
     if thread is None:
         raise Error("no thread is selected: choose a stopped one with `thread N'")
     if thread.is_running() and not _has_frame():
-        raise Error("the program is running: stop it first (Ctrl-C, or interrupt)")
+        if all(other.is_running() for other in inferior.threads()):
+            raise Error("the program is running: stop it first (Ctrl-C, or interrupt)")
+        raise Error(
+            "the selected thread is running: choose a stopped one with `thread N' (info threads)"
+        )
     if thread.is_exited():
         raise Error("the selected thread has exited: choose another one with `thread N'")
 
@@ -344,7 +348,7 @@ def read_pointer(address: int, size: int) -> int:
 def console(command: str) -> str:
     """What a gdb command prints.
 
-    Under an MI command gdb also captures it in MI's clothes: ``~"text\\n"``, a line each.
+    Under an MI command gdb may capture it as MI streams: quoted, a tilde before each line.
     """
     text: str = gdb.execute(command, to_string=True)
     if not text.startswith('~"'):

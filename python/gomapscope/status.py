@@ -8,7 +8,7 @@ from typing import Any
 
 import gdb
 
-from . import session
+from . import session, terminal
 from ._definitions import DEFINITIONS, VERSION
 from .errors import Error, one_line
 
@@ -90,14 +90,28 @@ def show(json_wanted: bool, write: Callable[[str], object]) -> None:
             rows.append(("loaded at", f"+{document['load_bias']}"))
         lines += ["", *(f"  {name:<10} {value}" for name, value in rows)]
     for sentence in document.get("missing", []):
-        lines += ["", sentence[0].upper() + sentence[1:] + "."]
+        lines += ["", *_row("", sentence[0].upper() + sentence[1:] + ".")]
     lines += ["", "Commands (help NAME):"]
     width = max(len(str(definition["name"])) for definition in DEFINITIONS)
     for definition in DEFINITIONS:
-        lines.append(f"  {definition['name']:<{width}}  {definition['summary']}")
+        lines += _row(f"  {definition['name']:<{width}}  ", str(definition["summary"]))
     lines.append("")
-    lines.append("Settings: show go-map.   Functions: help function ($_go_map_…).")
+    lines.append("Settings: show go-map.   Functions: help function ($_go_map_len ...).")
     write(_clean("\n".join(lines)) + "\n")
+
+
+def _row(label: str, text: str) -> list[str]:
+    """Lines within the terminal's width; what follows a label is indented."""
+    import textwrap
+
+    return textwrap.wrap(
+        text,
+        max(terminal.width(), len(label) + 20),
+        initial_indent=label,
+        subsequent_indent=" " * len(label),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _clean(text: str) -> str:

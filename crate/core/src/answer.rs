@@ -92,6 +92,9 @@ struct Rows<'a, F> {
     request: &'a Request,
     /// The position at which the walk may end: nobody asked how many match.
     until: Option<u64>,
+    /// The walk may end when the limit is reached: all match, and how many that
+    /// is has been counted before.
+    all_match: bool,
     limit: Option<u64>,
     matched: u64,
     shown: u64,
@@ -127,10 +130,10 @@ impl<F: FnMut(&[BucketRow]) -> Flow> Rows<'_, F> {
 
 impl<F: FnMut(&[BucketRow]) -> Flow> Visitor for Rows<'_, F> {
     fn unit(&mut self, unit: &Unit<'_>) -> Flow {
-        if self
-            .until
-            .is_some_and(|until| unit.index >= until && unit.depth == 0)
-        {
+        // A chain is walked to its end: its length stands beside its first bucket.
+        let enough = self.until.is_some_and(|until| unit.index >= until)
+            || self.all_match && self.limit.is_some_and(|limit| self.shown >= limit);
+        if enough && unit.depth == 0 {
             return Flow::Stop;
         }
         if unit.depth > 0 {
@@ -197,16 +200,19 @@ fn total_units(walk: &Walk) -> u64 {
         }
 }
 
-/// Walks and hands the chosen rows on; returns how many matched and were shown.
+/// Walks and hands the chosen rows on; returns how many of the `total` buckets
+/// matched and were shown.
 fn list(
     request: &Request,
     map: &Map,
+    total: u64,
     limit: Option<u64>,
     emit: impl FnMut(&[BucketRow]) -> Flow,
 ) -> (u64, u64, Walk) {
     let mut rows = Rows {
         request,
         until: None,
+        all_match: request.options.only.is_none() && request.options.range.is_none(),
         limit,
         matched: 0,
         shown: 0,
@@ -216,7 +222,12 @@ fn list(
     };
     let walk = map.walk(&mut rows);
     rows.flush();
-    (rows.matched, rows.shown, walk)
+    let matched = if rows.all_match {
+        total.max(rows.shown)
+    } else {
+        rows.matched
+    };
+    (matched, rows.shown, walk)
 }
 
 /// The first `limit` buckets from position `first` on; the walk ends behind them.
@@ -240,6 +251,7 @@ pub fn bucket_rows(map: &Map, first: u64, limit: u64) -> Vec<BucketRow> {
     let mut rows = Rows {
         request: &request,
         until: Some(end),
+        all_match: false,
         limit: None,
         matched: 0,
         shown: 0,
@@ -275,7 +287,7 @@ fn buckets<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) ->
     let mut failed = None;
     if request.options.json {
         let mut document = JsonRows::buckets(&stats, heat.as_deref(), write);
-        let (matched, shown, walk) = list(request, map, limit, |rows| {
+        let (matched, shown, walk) = list(request, map, total, limit, |rows| {
             for row in rows {
                 if let Err(error) = document.row(row) {
                     failed = Some(error);
@@ -297,7 +309,7 @@ fn buckets<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) ->
         write("\n")?;
     }
     let mut text: Option<BucketsText<'_>> = None;
-    let (matched, shown, _) = list(request, map, limit, |rows| {
+    let (matched, shown, _) = list(request, map, total, limit, |rows| {
         if rows.is_empty() {
             return Flow::Continue;
         }

@@ -63,6 +63,7 @@ pub struct Binary {
     sections: Vec<String>,
     symbols: OnceCell<HashMap<String, u64>>,
     dwarf: OnceCell<Option<Dwarf>>,
+    compressed: OnceCell<bool>,
 }
 
 impl Binary {
@@ -90,6 +91,7 @@ impl Binary {
                     .collect(),
                 symbols: OnceCell::new(),
                 dwarf: OnceCell::new(),
+                compressed: OnceCell::new(),
             }
         })
     }
@@ -158,10 +160,8 @@ impl Binary {
     /// Whether any debug section is stored compressed.
     #[must_use]
     pub fn debug_is_compressed(&self) -> bool {
-        self.sections
-            .iter()
-            .any(|name| name.starts_with(".zdebug_"))
-            || with_elf(&self.path, |file| {
+        *self.compressed.get_or_init(|| {
+            with_elf(&self.path, |file| {
                 file.section_by_name(".debug_info").is_some_and(|section| {
                     section
                         .compressed_file_range()
@@ -169,6 +169,7 @@ impl Binary {
                 })
             })
             .unwrap_or(false)
+        })
     }
 
     /// The debug information; `None` when there is none or it is unreadable.

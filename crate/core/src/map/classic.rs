@@ -44,6 +44,10 @@ pub(crate) fn array_len(layout: &MapLayout, b: u8) -> u64 {
     usable.checked_div(unit).unwrap_or(base)
 }
 
+/// Of so many preallocated overflow buckets a counting walk keeps the states and
+/// the link (16 bytes each): those of a map of 300 million entries.
+const BRIEFS: usize = 1 << 21;
+
 pub(super) fn walk(
     memory: &dyn Memory,
     layout: &MapLayout,
@@ -125,6 +129,8 @@ pub(super) fn walk(
         array: Span { start: 0, len: 0 },
         main,
         tail: HashMap::default(),
+        briefs: HashMap::default(),
+        briefs_len: 0,
         unit: vec![0; layout.unit_size],
         links: Vec::new(),
     };
@@ -173,6 +179,10 @@ struct Walker<'a> {
     /// Main buckets of that array.
     main: u64,
     tail: HashMap<u64, Vec<u8>, AddressHash>,
+    /// The same for a counting walk: states and link of each bucket of a run. All of
+    /// them fit the processor's caches, and chains lead all over them.
+    briefs: HashMap<u64, Vec<(u64, u64)>, AddressHash>,
+    briefs_len: usize,
     unit: Vec<u8>,
     /// Main buckets with an overflow bucket: number and link. Kept for its room.
     links: Vec<(u64, u64)>,
@@ -243,6 +253,8 @@ impl Walker<'_> {
             self.main = old_len;
             self.seen_in_tail.clear();
             self.tail.clear();
+            self.briefs.clear();
+            self.briefs_len = 0;
             walk.blocks.push(Block {
                 span: self.array,
                 kind: BlockKind::OldBuckets,
@@ -504,6 +516,20 @@ impl Walker<'_> {
             if self.overflow_seen.is_multiple_of(4096) {
                 self.memory.checkpoint(self.done, self.total)?;
             }
+            if !old
+                && self.visitor.counts_only()
+                && let Some((states, after)) = self.brief(next)?
+            {
+                let slots = Slots::from_tophash(states);
+                if slots.corrupt() == 0 && !slots.is_evacuated() {
+                    counts.add(slots);
+                    self.facts.overflow += 1;
+                    length += 1;
+                    link = next;
+                    next = after;
+                    continue;
+                }
+            }
             let mut bytes = std::mem::take(&mut self.unit);
             let read = self.overflow_bucket(next, &mut bytes);
             let step = match read {
@@ -547,6 +573,57 @@ impl Walker<'_> {
             next = step?;
         }
         Ok(length)
+    }
+
+    /// States and link of a preallocated overflow bucket, read together with the
+    /// [`TAIL_RUN`] bytes it lies in; `None` where that cannot be done.
+    fn brief(&mut self, address: u64) -> Result<Option<(u64, u64)>, ReadError> {
+        let unit = self.layout.unit_size as u64;
+        let tail = self.array.start + self.main * unit;
+        let Some(offset) = address
+            .checked_sub(tail)
+            .filter(|_| self.array.contains(address))
+        else {
+            return Ok(None);
+        };
+        let number = offset / unit;
+        let per_run = (TAIL_RUN / unit).max(1);
+        let run = number / per_run;
+        if !self.briefs.contains_key(&run) {
+            let first = run * per_run;
+            let made = (self.array.len / unit).saturating_sub(self.main);
+            let units = made.saturating_sub(first).min(per_run);
+            if self.briefs_len + units as usize > BRIEFS {
+                return Ok(None);
+            }
+            let (abi, overflow) = (self.layout.abi, self.hmap.overflow);
+            let mut briefs = Vec::new();
+            let start = tail + first * unit;
+            let read = self.memory.lend(
+                start,
+                (units * unit) as usize,
+                &mut Vec::new(),
+                &mut |bytes| {
+                    let buckets = bytes.chunks_exact(unit as usize);
+                    briefs = buckets
+                        .map(|bucket| (tophash(bucket), overflow.of(abi, bucket).unwrap_or(0)))
+                        .collect();
+                },
+            );
+            match read {
+                // What cannot be read at once is read bucket by bucket.
+                Ok(()) | Err(ReadError::Fault { .. }) => {}
+                Err(other) => return Err(other),
+            }
+            self.briefs_len += briefs.len();
+            self.briefs.insert(run, briefs);
+        }
+        let at = (number % per_run) as usize;
+        Ok(self
+            .briefs
+            .get(&run)
+            .and_then(|briefs| briefs.get(at))
+            .copied())
     }
 
     /// Reads one overflow bucket. The preallocated ones lie together and are used
