@@ -1,7 +1,7 @@
 //! Everything gomapscope knows of Go maps, without Python and without gdb.
 //!
 //! The layers stand one on the other, in this order: [`memory`], [`binary`],
-//! [`gotype`], [`layout`], [`map`], [`metrics`], [`report`]; [`command`] is
+//! [`gotype`], [`layout`], [`map`], [`metrics`], [`heap`], [`report`]; [`command`] is
 //! the one definition of the commands' options. ARCHITECTURE.md tells the invariants.
 
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ pub mod answer;
 pub mod binary;
 pub mod command;
 pub mod gotype;
+pub mod heap;
 pub mod layout;
 pub mod map;
 pub mod memory;

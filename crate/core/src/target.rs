@@ -20,17 +20,23 @@ const CACHE: usize = 24 << 20;
 #[non_exhaustive]
 pub enum TargetError {
     /// No type of that name.
-    #[error("no type {0} in the debug information of {1}")]
+    #[error("no type {0} in {1}")]
     NoSuchType(String, String),
+    /// Several types of that name: the wrong one would give wrong figures.
+    #[error("{0} may mean {1}: only a full import path in the name tells which")]
+    Ambiguous(String, String),
     /// The type is no map.
     #[error("{0} is not a map type")]
     NotAMap(String),
-    /// The executable has no debug information.
+    /// The executable has no debug information, and the process no types.
     #[error(
-        "{0} has no debug information (built with -ldflags=-s or -w?): \
-         build it without those flags to look at its maps"
+        "{0} has no debug information (built with -ldflags=-s or -w?), \
+         and its types are not found in memory: {1}"
     )]
-    Stripped(String),
+    Stripped(String, String),
+    /// Nothing can be read at the address.
+    #[error("no map at {0:#x}: {1}; is it the address of a map header?")]
+    Unreadable(u64, String),
     /// What is at the address is no map header, or a damaged one.
     #[error("no sound map header at {0:#x}: {1}")]
     Damaged(u64, String),
@@ -127,13 +133,18 @@ impl Target {
     /// When there is none.
     pub fn type_named(&self, name: &str) -> Result<Rc<Type>, TargetError> {
         let path = || self.binary().path().display().to_string();
-        if self.binary().dwarf().is_none() {
-            return Err(TargetError::Stripped(path()));
+        let rivals = self.types.rivals(name);
+        if !rivals.is_empty() {
+            return Err(TargetError::Ambiguous(name.to_owned(), rivals.join(" or ")));
         }
-        let at = self
-            .types
-            .named(name)
-            .ok_or_else(|| TargetError::NoSuchType(name.to_owned(), path()))?;
+        let Some(at) = self.types.named(name) else {
+            return Err(match self.types.module() {
+                Err(reason) if self.binary().dwarf().is_none() => {
+                    TargetError::Stripped(path(), reason.to_owned())
+                }
+                _ => TargetError::NoSuchType(name.to_owned(), path()),
+            });
+        };
         Ok(self.types.get(at)?)
     }
 }
@@ -249,6 +260,20 @@ impl Map {
     /// themselves, also where the slots hold pointers.
     pub fn entries(&self, visit: impl FnMut(Side<'_>, Side<'_>) -> Flow) -> Walk {
         self.walk(&mut Entries::new(self.target.memory(), &self.layout, visit))
+    }
+
+    /// Reads its header once.
+    ///
+    /// # Errors
+    /// When the header is unreadable: then there is nothing to walk at all.
+    pub fn probe(&self) -> Result<(), TargetError> {
+        let mut header = vec![0; self.layout.header_size()];
+        match self.target.memory().read(self.address, &mut header) {
+            Err(error @ ReadError::Fault { .. }) if self.address != 0 => {
+                Err(TargetError::Unreadable(self.address, error.to_string()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The count in its header, which is what `len` returns.

@@ -2,9 +2,15 @@
 
 mod buildinfo;
 mod dwarf;
+mod moduledata;
+mod pclntab;
+pub(crate) mod record;
 
 pub use buildinfo::{GoVersion, Release};
 pub use dwarf::{Die, DieOffset, Dwarf};
+pub use moduledata::{Module, first_module, modules};
+pub use pclntab::{Function, FunctionTable};
+pub use record::{Place, Record};
 
 use std::collections::HashMap;
 use std::io::BufReader;

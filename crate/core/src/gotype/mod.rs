@@ -15,9 +15,10 @@ use std::rc::Rc;
 
 use once_cell::unsync::OnceCell;
 
-use crate::binary::{Binary, Die, DieOffset, Dwarf};
+use crate::binary::{Binary, Die, DieOffset, Dwarf, Module, first_module};
 use crate::memory::{Memory, ReadError};
 use runtime::Descriptors;
+pub(crate) use runtime::{Head, MapDescriptor};
 
 /// Types nest at most this deep before a description of one is given up.
 const DEPTH_MAX: usize = 64;
@@ -123,6 +124,19 @@ struct Process {
     bias: u64,
     /// Where descriptors begin.
     base: OnceCell<Option<u64>>,
+    /// What the linker left of the executable's parts.
+    module: OnceCell<Result<Module, String>>,
+    /// The map types that descriptors describe.
+    maps: OnceCell<DescribedMaps>,
+}
+
+/// Map types by their descriptors.
+#[derive(Default)]
+struct DescribedMaps {
+    /// By address.
+    all: Vec<(u64, String)>,
+    /// By name, in a spelling that can be compared.
+    by_name: HashMap<String, Vec<u64>>,
 }
 
 impl std::fmt::Debug for Types {
@@ -162,6 +176,8 @@ impl Types {
             memory,
             bias,
             base: OnceCell::new(),
+            module: OnceCell::new(),
+            maps: OnceCell::new(),
         };
         Self {
             process: Some(process),
@@ -189,15 +205,45 @@ impl Types {
     /// (`map[string]http.Header`, `map[string]any`).
     #[must_use]
     pub fn named(&self, name: &str) -> Option<TypeRef> {
-        let dwarf = self.dwarf()?;
         let name = name.trim();
-        if let Some(offset) = dwarf.type_named(name) {
+        let in_dwarf = self.dwarf().and_then(|dwarf| dwarf.type_named(name));
+        if let Some(offset) = in_dwarf {
             return Some(TypeRef::Dwarf(offset));
         }
         // Two packages may share a name: the first type in the file is taken,
         // which at least does not change from run to run.
         self.shortly_named(name)
             .map(|named| TypeRef::Dwarf(named.first))
+            .or_else(|| self.maps_named(name).first().copied())
+    }
+
+    /// The types, in DWARF's spelling, that `name` may mean, when it is Go's spelling of
+    /// several: types of packages with the same name. Empty when it means one or none.
+    #[must_use]
+    pub fn rivals(&self, name: &str) -> Vec<String> {
+        let name = name.trim();
+        let Some(dwarf) = self.dwarf() else {
+            let described = self.maps_named(name);
+            return if described.len() > 1 {
+                described.iter().map(|_| name.to_owned()).collect()
+            } else {
+                Vec::new()
+            };
+        };
+        let ambiguous = self
+            .shortly_named(name)
+            .is_some_and(|named| named.ambiguous);
+        if !ambiguous || dwarf.type_named(name).is_some() {
+            return Vec::new();
+        }
+        let wanted = name::comparable(name);
+        let mut rivals: Vec<String> = dwarf
+            .type_names()
+            .filter(|(full, _)| name::comparable(&self.short(full)) == wanted)
+            .map(|(full, _)| full.to_owned())
+            .collect();
+        rivals.sort();
+        rivals
     }
 
     /// Finds the only type with this name in Go's spelling; `None` also when several
@@ -206,6 +252,92 @@ impl Types {
     pub fn named_uniquely(&self, short_name: &str) -> Option<TypeRef> {
         let named = self.shortly_named(short_name)?;
         (!named.ambiguous).then_some(TypeRef::Dwarf(named.first))
+    }
+
+    /// All map types of this name, in Go's spelling, that descriptors describe: several
+    /// where packages share a name. Only what lies in memory can tell which one is meant.
+    #[must_use]
+    pub fn maps_named(&self, name: &str) -> Vec<TypeRef> {
+        self.described_maps()
+            .and_then(|maps| maps.by_name.get(&name::comparable(name)))
+            .into_iter()
+            .flatten()
+            .map(|address| TypeRef::Runtime(*address))
+            .collect()
+    }
+
+    /// The map types in the executable's descriptors, by address: all of them, named or
+    /// not; none without a process.
+    pub fn map_descriptors(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.described_maps()
+            .into_iter()
+            .flat_map(|maps| maps.all.iter())
+            .map(|(at, name)| (*at, name.as_str()))
+    }
+
+    fn described_maps(&self) -> Option<&DescribedMaps> {
+        let process = self.process.as_ref()?;
+        let maps = process.maps.get_or_init(|| {
+            let (Ok(module), Some(descriptors)) = (self.module(), self.descriptors()) else {
+                return DescribedMaps::default();
+            };
+            let all = descriptors.maps_in(module.types);
+            let mut by_name: HashMap<String, Vec<u64>> = HashMap::new();
+            for (address, name) in &all {
+                by_name
+                    .entry(name::comparable(name))
+                    .or_default()
+                    .push(*address);
+            }
+            DescribedMaps { all, by_name }
+        });
+        Some(maps)
+    }
+
+    /// What the linker left of the executable's parts in the process.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    pub fn module(&self) -> Result<&Module, &str> {
+        let process = self.process.as_ref().ok_or("the process is not known")?;
+        process
+            .module
+            .get_or_init(|| first_module(&self.binary, &*process.memory, process.bias))
+            .as_ref()
+            .map_err(String::as_str)
+    }
+
+    /// What the loader added to the addresses in the executable.
+    #[must_use]
+    pub fn bias(&self) -> u64 {
+        self.process.as_ref().map_or(0, |process| process.bias)
+    }
+
+    /// The address of the type's descriptor in the process, if it has one that is known.
+    #[must_use]
+    pub fn descriptor_of(&self, at: TypeRef) -> Option<u64> {
+        match at {
+            TypeRef::Runtime(address) => Some(address),
+            TypeRef::Dwarf(offset) => {
+                let offset = self.dwarf()?.die(offset).ok()?.go_runtime_type?;
+                self.base().map(|base| base.wrapping_add(offset))
+            }
+        }
+    }
+
+    /// What the descriptor of a map type says of its storage.
+    pub(crate) fn map_descriptor(&self, address: u64) -> Result<MapDescriptor, TypeError> {
+        let fail = |reason: String| TypeError {
+            name: format!("at {address:#x}"),
+            reason,
+        };
+        let descriptors = self
+            .descriptors()
+            .ok_or_else(|| fail("the process is not known".into()))?;
+        descriptors
+            .map(address)
+            .map_err(|error| fail(error.to_string()))?
+            .ok_or_else(|| fail("no descriptor of a map type".into()))
     }
 
     fn shortly_named(&self, name: &str) -> Option<Named> {
@@ -233,7 +365,13 @@ impl Types {
     #[must_use]
     pub fn map_names(&self) -> Vec<String> {
         let Some(dwarf) = self.dwarf() else {
-            return Vec::new();
+            let mut names: Vec<String> = self
+                .map_descriptors()
+                .map(|(_, name)| name.to_owned())
+                .collect();
+            names.sort();
+            names.dedup();
+            return names;
         };
         let mut names: Vec<String> = dwarf
             .type_names()
@@ -257,17 +395,7 @@ impl Types {
             if let Some(address) = self.binary.symbol("runtime.types") {
                 return Some(address.wrapping_add(process.bias));
             }
-            let module = self.dwarf()?.variable("runtime.firstmoduledata")?;
-            let described = self.get(TypeRef::Dwarf(module.type_ref?)).ok()?;
-            let Kind::Struct { fields } = &described.kind else {
-                return None;
-            };
-            let field = fields.iter().find(|field| field.name == "types")?;
-            let at = module
-                .address?
-                .wrapping_add(process.bias)
-                .wrapping_add(field.offset);
-            self.binary.abi().read_pointer(&*process.memory, at).ok()
+            self.module().ok().map(|module| module.types.start)
         })
     }
 
@@ -380,8 +508,33 @@ impl Types {
                 false
             }
             Kind::Unknown => return Err(described.error("not a kind of Go's")),
+            // The collector does not follow pointers to what is never in the heap.
+            Kind::Pointer(Some(target)) => !self.not_in_heap(*target, 0),
             _ => true,
         })
+    }
+
+    /// Whether the type is marked as never being in the heap: by a field of the runtime's
+    /// type for that (cmd/compile/internal/types/size.go, NotInHeap).
+    fn not_in_heap(&self, at: TypeRef, depth: usize) -> bool {
+        let Ok(described) = self.get(at) else {
+            return false;
+        };
+        if depth > DEPTH_MAX {
+            return false;
+        }
+        match &described.kind {
+            Kind::Struct { fields } => {
+                matches!(
+                    described.full_name.as_str(),
+                    "runtime/internal/sys.NotInHeap" | "internal/runtime/sys.NotInHeap"
+                ) || fields
+                    .iter()
+                    .any(|field| self.not_in_heap(field.field_type, depth + 1))
+            }
+            Kind::Array { elem, .. } => self.not_in_heap(*elem, depth + 1),
+            _ => false,
+        }
     }
 
     /// The alignment of the type in bytes, by Go's rules (cmd/compile/internal/types/size.go).

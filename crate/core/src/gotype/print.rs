@@ -26,12 +26,19 @@ impl Limits {
         depth: 4,
         total: 16 << 10,
     };
+    /// For comparing: as good as nothing is cut.
+    pub const WHOLE: Self = Self {
+        string: 1 << 24,
+        elements: 1 << 20,
+        depth: 64,
+        total: 64 << 20,
+    };
     /// For programs: only absurd values are cut.
     pub const JSON: Self = Self {
-        string: 1 << 20,
-        elements: 1 << 16,
+        string: 1 << 16,
+        elements: 1 << 14,
         depth: 16,
-        total: 16 << 20,
+        total: 1 << 20,
     };
 }
 

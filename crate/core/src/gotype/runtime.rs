@@ -1,12 +1,36 @@
 //! Types described by the runtime's own descriptors, for those that the debug
 //! information leaves out: up to go1.24 the linker writes no entry for a type
-//! that only ever stands in interfaces, and reflect makes types at run time.
+//! that only ever stands in interfaces, and reflect makes types at run time. In a
+//! stripped binary they are all there is.
 
 use super::{Kind, StructField, Type, TypeError, TypeRef, kind};
-use crate::memory::{Abi, Memory, ReadError};
+use crate::memory::{Abi, Memory, READ_MAX, ReadError, Span, read_available};
 
 const NAME_MAX: usize = 4096;
 const FIELDS_MAX: u64 = 4096;
+
+/// How deep the name of a type that was made at run time is spelled out.
+const SPELL_MAX: usize = 8;
+
+/// `abi.MapType` (internal/abi/map_swiss.go of go1.27) is the longest of its forms.
+const MAP_TYPE_SIZE: usize = 136;
+
+/// Map types of one program that are looked at; cmd/go has 500.
+const MAPS_MAX: usize = 1 << 20;
+
+/// What a release writes behind `abi.Type` in a map's descriptor begins the same
+/// everywhere: Key, Elem, Bucket or Group, Hasher.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MapDescriptor {
+    pub key: Head,
+    pub elem: Head,
+    /// The bucket or group type.
+    pub unit: Head,
+    pub unit_address: u64,
+    pub key_address: u64,
+    pub elem_address: u64,
+    pub bytes: [u8; MAP_TYPE_SIZE],
+}
 
 /// abi.TFlagExtraStar: the name has a `*` too many.
 const TFLAG_EXTRA_STAR: u8 = 1 << 1;
@@ -16,12 +40,31 @@ const DIRECT_IFACE: u8 = 1 << 5;
 
 /// `abi.Type` (internal/abi/type.go), the same from go1.19 to go1.27.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
+pub(crate) struct Head {
     pub size: u64,
+    /// Bytes up to the end of the last pointer; 0 without pointers.
+    pub pointer_bytes: u64,
+    pub align: u8,
     pub kind: u8,
     pub direct: bool,
     tflag: u8,
     name_offset: i32,
+}
+
+#[cfg(test)]
+impl Head {
+    /// A type of which nothing but the size matters.
+    pub(crate) fn of_size(size: u64) -> Self {
+        Self {
+            size,
+            pointer_bytes: 0,
+            align: 8,
+            kind: kind::STRUCT,
+            direct: false,
+            tflag: 0,
+            name_offset: 0,
+        }
+    }
 }
 
 /// Reads descriptors of one process.
@@ -54,6 +97,8 @@ impl Descriptors<'_> {
         let raw_kind = field(2 * pointer + 7, 1) as u8;
         Ok(Head {
             size: field(0, pointer),
+            pointer_bytes: field(pointer, pointer),
+            align: field(2 * pointer + 5, 1) as u8,
             kind: raw_kind & 0x1f,
             direct: (tflag | raw_kind) & DIRECT_IFACE != 0,
             tflag,
@@ -90,6 +135,141 @@ impl Descriptors<'_> {
             Some(plain) if head.tflag & TFLAG_EXTRA_STAR != 0 => plain.to_owned(),
             _ => name,
         }))
+    }
+
+    /// The name, spelled out from its parts where the type was made at run time
+    /// (reflect.MapOf and its like).
+    pub(super) fn spelled(&self, address: u64, depth: usize) -> Option<String> {
+        let head = self.head(address).ok()?;
+        if let Some(name) = self.name(head).ok()? {
+            return Some(name);
+        }
+        if depth >= SPELL_MAX {
+            return None;
+        }
+        let extra = address.wrapping_add(self.head_size());
+        let word = |index: u64| {
+            let at = extra.wrapping_add(index * self.pointer());
+            self.abi.read_pointer(self.memory, at).ok()
+        };
+        let part = |index: u64| self.spelled(word(index)?, depth + 1);
+        Some(match head.kind {
+            kind::MAP => format!("map[{}]{}", part(0)?, part(1)?),
+            kind::POINTER => format!("*{}", part(0)?),
+            kind::SLICE => format!("[]{}", part(0)?),
+            kind::ARRAY => format!("[{}]{}", word(2)?, part(0)?),
+            _ => return None,
+        })
+    }
+
+    /// The descriptor of a map type with those it refers to, if that is what
+    /// stands at `address`.
+    pub(super) fn map(&self, address: u64) -> Result<Option<MapDescriptor>, ReadError> {
+        let pointer = usize::from(self.abi.pointer_size);
+        let head_size = self.head_size() as usize;
+        let mut bytes = [0; MAP_TYPE_SIZE];
+        // Shorter ones may end where memory ends.
+        if self.memory.read(address, &mut bytes).is_err() {
+            let short = bytes.get_mut(..head_size + 5 * pointer);
+            self.memory.read(address, short.unwrap_or_default())?;
+        }
+        if !self.is_map_head(&bytes) {
+            return Ok(None);
+        }
+        let word = |index: usize| {
+            self.abi
+                .pointer_at(&bytes, head_size + index * pointer)
+                .unwrap_or(0)
+        };
+        let (key_address, elem_address, unit_address) = (word(0), word(1), word(2));
+        let sound = |head: &Head| {
+            (kind::BOOL..=kind::UNSAFE_POINTER).contains(&head.kind)
+                && head.pointer_bytes <= head.size
+                && head.pointer_bytes.is_multiple_of(self.pointer())
+                && head.align.is_power_of_two()
+                && head.size <= 1 << 40
+                && head.size.is_multiple_of(u64::from(head.align))
+        };
+        let described = |address: u64| {
+            if address == 0 || !address.is_multiple_of(self.pointer()) {
+                return Ok(None);
+            }
+            Ok(Some(self.head(address)?).filter(sound))
+        };
+        let (Some(key), Some(elem), Some(unit)) = (
+            described(key_address)?,
+            described(elem_address)?,
+            described(unit_address)?,
+        ) else {
+            return Ok(None);
+        };
+        if unit.kind != kind::STRUCT {
+            return Ok(None);
+        }
+        Ok(Some(MapDescriptor {
+            key,
+            elem,
+            unit,
+            unit_address,
+            key_address,
+            elem_address,
+            bytes,
+        }))
+    }
+
+    /// A map's value is a pointer: size, bytes of pointers and alignment say so.
+    fn is_map_head(&self, bytes: &[u8]) -> bool {
+        let pointer = usize::from(self.abi.pointer_size);
+        let field = |offset, size| self.abi.uint_at(bytes, offset, size);
+        let word = Some(self.pointer());
+        field(2 * pointer + 7, 1).is_some_and(|kind| kind & 0x1f == u64::from(kind::MAP))
+            && field(0, pointer) == word
+            && field(pointer, pointer) == word
+            && field(2 * pointer + 5, 1) == word
+            && field(2 * pointer + 6, 1) == word
+    }
+
+    /// The descriptors of map types in `range`, with their names. The linker's list of
+    /// types leaves out the named ones and is gone since go1.27: every aligned address
+    /// is tried.
+    pub(super) fn maps_in(&self, range: Span) -> Vec<(u64, String)> {
+        let mut found = Vec::new();
+        let head_size = self.head_size();
+        let mut at = range.start.next_multiple_of(8);
+        let mut buffer = Vec::new();
+        while at.saturating_add(head_size) <= range.end() && found.len() < MAPS_MAX {
+            let len = (range.end() - at).min(READ_MAX as u64);
+            buffer.resize(len as usize, 0);
+            // What is missing reads as 0, which is no kind.
+            if read_available(self.memory, at, &mut buffer).is_err() {
+                break;
+            }
+            let last = len - head_size;
+            for offset in (0..=last).step_by(8) {
+                let head = buffer.get(offset as usize..).unwrap_or_default();
+                if !self.is_map_head(head) {
+                    continue;
+                }
+                let address = at.wrapping_add(offset);
+                let Ok(Some(map)) = self.map(address) else {
+                    continue;
+                };
+                let inside = [map.key_address, map.elem_address, map.unit_address]
+                    .iter()
+                    .all(|address| range.contains(*address));
+                let name = self.head(address).and_then(|head| self.name(head));
+                if let (true, Ok(Some(name))) = (inside, name)
+                    && !name.is_empty()
+                {
+                    found.push((address, name));
+                }
+            }
+            if at.saturating_add(len) >= range.end() {
+                break;
+            }
+            at = at.wrapping_add(last / 8 * 8 + 8);
+        }
+        found
     }
 
     /// Describes the type at `address`. `resolve` finds the best description of
@@ -147,7 +327,9 @@ impl Descriptors<'_> {
         if head.size > 1 << 40 {
             return Err(fail(format!("a size of {} bytes is impossible", head.size)));
         }
-        let name = name.unwrap_or_else(|| format!("<type {address:#x}>"));
+        let name = name
+            .or_else(|| self.spelled(address, 0))
+            .unwrap_or_else(|| format!("<type {address:#x}>"));
         Ok(Type {
             full_name: name.clone(),
             name,

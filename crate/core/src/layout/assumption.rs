@@ -6,6 +6,8 @@
 
 use serde::Serialize;
 
+use crate::binary::record::{self, Declared};
+
 /// The oldest and the newest release looked at: go1.21 and go1.27.
 const FIRST: u16 = 21;
 const LAST: u16 = 27;
@@ -74,6 +76,36 @@ const fn swiss(
         proof: Proof::Text(text),
     }
 }
+
+/// A struct that is read by its declaration where there is no debug information.
+const fn declared(statement: &'static str, row: Declared) -> Assumption {
+    Assumption {
+        statement,
+        since: row.since,
+        until: row.until,
+        files: row.files,
+        proof: Proof::Text(row.text),
+    }
+}
+
+const fn everywhere(
+    statement: &'static str,
+    files: &'static [&'static str],
+    text: &'static str,
+) -> Assumption {
+    Assumption {
+        statement,
+        since: FIRST,
+        until: LAST,
+        files,
+        proof: Proof::Text(text),
+    }
+}
+
+const MODULEDATA: &str = "without debug information: moduledata's fields up to next";
+const MSPAN: &str = "without debug information: mspan's fields up to largeType";
+const MHEAP: &str = "without debug information: mheap's fields up to arenas";
+const HEAP_ARENA: &str = "without debug information: heapArena's first fields";
 
 /// All rows.
 pub const ASSUMPTIONS: &[Assumption] = &[
@@ -252,4 +284,193 @@ pub const ASSUMPTIONS: &[Assumption] = &[
         files: &["runtime/mbitmap_allocheaders.go", "runtime/mbitmap.go"],
         proof: Proof::Text("minSizeForMallocHeader = goarch.PtrSize * ptrBits"),
     },
+    declared(MODULEDATA, record::MODULEDATA_21),
+    declared(MODULEDATA, record::MODULEDATA_23),
+    declared(MODULEDATA, record::MODULEDATA_26),
+    declared(MODULEDATA, record::MODULEDATA_27),
+    declared(MSPAN, record::MSPAN_21),
+    declared(MSPAN, record::MSPAN_22),
+    declared(MSPAN, record::MSPAN_25),
+    declared(MSPAN, record::MSPAN_26),
+    declared(MHEAP, record::MHEAP_21),
+    declared(MHEAP, record::MHEAP_22),
+    declared(HEAP_ARENA, record::HEAP_ARENA_21),
+    declared(HEAP_ARENA, record::HEAP_ARENA_22),
+    declared(HEAP_ARENA, record::HEAP_ARENA_23),
+    declared(HEAP_ARENA, record::HEAP_ARENA_25),
+    everywhere(
+        "spans: 0 dead, 1 in use, 2 managed by hand (stacks)",
+        &["runtime/mheap.go"],
+        "mSpanDead mSpanState = iota mSpanInUse mSpanManual ",
+    ),
+    everywhere(
+        "a span's class is twice its size class, plus 1 without pointers",
+        &["runtime/mheap.go"],
+        "return spanClass(sizeclass<<1) | spanClass(bool2int(noscan))",
+    ),
+    everywhere(
+        "a function's entry and name are 32-bit offsets",
+        &["runtime/runtime2.go"],
+        "entryOff uint32 nameOff int32 args int32",
+    ),
+    everywhere(
+        "the function index holds pairs of 32-bit offsets",
+        &["runtime/symtab.go"],
+        "type functab struct { entryoff uint32 funcoff uint32 }",
+    ),
+    everywhere(
+        "on amd64, arenas count from 2^47 below 0",
+        &["runtime/malloc.go"],
+        "arenaBaseOffset = 0xffff800000000000*goarch.IsAmd64",
+    ),
+    Assumption {
+        statement: "pointer bitmaps of small objects stand at the end of their span",
+        since: 25,
+        until: LAST,
+        files: &["runtime/mbitmap.go"],
+        proof: Proof::Text(
+            "size = spanSize / goarch.PtrSize / 8 base = spanBase + spanSize - size if \
+             goexperiment.GreenTeaGC && gcUsesSpanInlineMarkBits(elemsize) { base -= \
+             unsafe.Sizeof(spanInlineMarkBits{}) }",
+        ),
+    },
+    Assumption {
+        statement: "pointer bitmaps of small objects stand at the end of their span",
+        since: 22,
+        until: 24,
+        files: &["runtime/mbitmap_allocheaders.go", "runtime/mbitmap.go"],
+        proof: Proof::Text("spanBase + spanSize - bitmapSize"),
+    },
+    Assumption {
+        statement: "map types, without debug information",
+        since: FIRST,
+        until: 23,
+        files: TYPE,
+        proof: Proof::Text(
+            "Key *Type Elem *Type Bucket *Type Hasher func(unsafe.Pointer, uintptr) uintptr \
+             KeySize uint8 ValueSize uint8 BucketSize uint16 Flags uint32 }",
+        ),
+    },
+    Assumption {
+        statement: "map types, without debug information",
+        since: SWISS_FIRST,
+        until: CLASSIC_LAST,
+        files: CLASSIC_ABI,
+        proof: Proof::Text(
+            "Key *Type Elem *Type Bucket *Type Hasher func(unsafe.Pointer, uintptr) uintptr \
+             KeySize uint8 ValueSize uint8 BucketSize uint16 Flags uint32 }",
+        ),
+    },
+    Assumption {
+        statement: "map types, without debug information",
+        since: SWISS_FIRST,
+        until: 26,
+        files: SWISS_ABI,
+        proof: Proof::Text(
+            "Key *Type Elem *Type Group *Type Hasher func(unsafe.Pointer, uintptr) uintptr \
+             GroupSize uintptr SlotSize uintptr ElemOff uintptr Flags uint32 }",
+        ),
+    },
+    Assumption {
+        statement: "map types, without debug information",
+        since: 27,
+        until: LAST,
+        files: SWISS_ABI,
+        proof: Proof::Text(
+            "Key *Type Elem *Type Group *Type Hasher func(unsafe.Pointer, uintptr) uintptr \
+             GroupSize uintptr KeysOff uintptr KeyStride uintptr ElemsOff uintptr ElemStride \
+             uintptr ElemOff uintptr Flags uint32 }",
+        ),
+    },
+    Assumption {
+        statement: "hmap's fields, without debug information",
+        since: FIRST,
+        until: 23,
+        files: CLASSIC,
+        proof: Proof::Fields(
+            "hmap",
+            &[
+                "count",
+                "flags",
+                "B",
+                "noverflow",
+                "hash0",
+                "buckets",
+                "oldbuckets",
+                "nevacuate",
+                "extra",
+            ],
+        ),
+    },
+    Assumption {
+        statement: "hmap's fields, without debug information",
+        since: SWISS_FIRST,
+        until: CLASSIC_LAST,
+        files: CLASSIC,
+        proof: Proof::Fields(
+            "hmap",
+            &[
+                "count",
+                "flags",
+                "B",
+                "noverflow",
+                "hash0",
+                "buckets",
+                "oldbuckets",
+                "nevacuate",
+                "clearSeq",
+                "extra",
+            ],
+        ),
+    },
+    Assumption {
+        statement: "a Swiss map's fields, without debug information",
+        since: SWISS_FIRST,
+        until: SWISS_FIRST,
+        files: MAP,
+        proof: Proof::Fields(
+            "Map",
+            &[
+                "used",
+                "seed",
+                "dirPtr",
+                "dirLen",
+                "globalDepth",
+                "globalShift",
+                "writing",
+                "clearSeq",
+            ],
+        ),
+    },
+    Assumption {
+        statement: "a Swiss map's fields, without debug information",
+        since: 25,
+        until: LAST,
+        files: MAP,
+        proof: Proof::Fields(
+            "Map",
+            &[
+                "used",
+                "seed",
+                "dirPtr",
+                "dirLen",
+                "globalDepth",
+                "globalShift",
+                "writing",
+                "tombstonePossible",
+                "clearSeq",
+            ],
+        ),
+    },
+    swiss(
+        "a table's fields, without debug information",
+        TABLE,
+        "type table struct { used uint16 capacity uint16 growthLeft uint16 localDepth uint8 index \
+         int groups groupsReference }",
+    ),
+    swiss(
+        "a table's groups: where, and how many less one",
+        GROUP,
+        "type groupsReference struct { data unsafe.Pointer lengthMask uint64 }",
+    ),
 ];

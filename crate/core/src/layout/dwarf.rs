@@ -20,8 +20,9 @@ pub fn map_layout(types: &Types, map_type: &Type) -> Result<MapLayout, TypeError
     let Kind::Map { key, elem } = map_type.kind else {
         return Err(fail("not a map".into()));
     };
-    let TypeRef::Dwarf(offset) = map_type.at else {
-        return Err(fail("its layout is not in the debug information".into()));
+    let offset = match map_type.at {
+        TypeRef::Dwarf(offset) => offset,
+        TypeRef::Runtime(address) => return super::descriptor_layout(types, address),
     };
     let dwarf = types
         .binary()

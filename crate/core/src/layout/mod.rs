@@ -1,11 +1,14 @@
 //! Where the runtime's fields lie, found by evidence: the debug information of the
-//! program itself says which family a map has and where each field is.
+//! program itself says which family a map has and where each field is; without it,
+//! the runtime's own type descriptors do.
 
 mod assumption;
+mod descriptor;
 mod dwarf;
 mod sizeclass;
 
 pub use assumption::{ASSUMPTIONS, Assumption, Proof};
+pub use descriptor::{compare, descriptor_layout};
 pub use dwarf::map_layout;
 pub use sizeclass::{Allocator, SIZE_CLASSES};
 
@@ -43,6 +46,9 @@ impl Field {
 pub enum Source {
     /// The program's debug information.
     Dwarf,
+    /// The runtime's type descriptors in the process, and tables of the releases'
+    /// headers.
+    RuntimeTypes,
     /// Given by hand: tests, images.
     Given,
 }
@@ -53,6 +59,7 @@ impl Source {
     pub fn word(self) -> &'static str {
         match self {
             Self::Dwarf => "dwarf",
+            Self::RuntimeTypes => "runtime types",
             Self::Given => "given",
         }
     }
@@ -198,6 +205,22 @@ impl Hmap {
                 size: 8,
             },
             load_factor: (13, 2),
+        }
+    }
+}
+
+impl Hmap {
+    /// The header of 64-bit Go 1.24 and 1.25 with `noswissmap` (56 bytes): clearSeq
+    /// stands before extra.
+    #[must_use]
+    pub fn go1_24(bucket_size: usize) -> Self {
+        Self {
+            size: 56,
+            extra: Field {
+                offset: 48,
+                size: 8,
+            },
+            ..Self::go1_23(bucket_size)
         }
     }
 }

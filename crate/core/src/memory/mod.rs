@@ -1,11 +1,13 @@
 //! Where bytes come from. Reading only: no trait here can write.
 
 mod cache;
+mod core;
 mod image;
 mod pagemap;
 mod ranges;
 
 pub use cache::BlockCache;
+pub use core::{CoreError, CoreFile, MappedFile, Thread};
 pub use image::Image;
 pub use pagemap::resident_pages;
 pub use ranges::{Chunk, RangeReader, read_available};
@@ -111,6 +113,24 @@ impl<M: Memory + ?Sized> Memory for &M {
 }
 
 impl<M: Memory + ?Sized> Memory for Box<M> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        (**self).read(address, buffer)
+    }
+    fn lend(
+        &self,
+        address: u64,
+        len: usize,
+        scratch: &mut Vec<u8>,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ReadError> {
+        (**self).lend(address, len, scratch, visit)
+    }
+    fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
+        (**self).checkpoint(done, total)
+    }
+}
+
+impl<M: Memory + ?Sized> Memory for std::rc::Rc<M> {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         (**self).read(address, buffer)
     }

@@ -1,0 +1,447 @@
+//! Go's heap: which span holds an address, how large the allocator's slot there is, and
+//! every map that lies in it (runtime/mheap.go, runtime/mbitmap.go).
+//!
+//! Offsets come from the debug information of the executable, else from the declarations of
+//! its release ([`crate::binary::Record`]).
+
+mod locate;
+mod owned;
+mod scan;
+mod span;
+
+pub use locate::{Located, mheap_by_code, mheap_by_name};
+pub use owned::{Allocated, allocated};
+pub use scan::{Evidence, FoundMap, KnownType, Options, Progress, ScanResult, Totals, scan};
+pub use span::{HeapSpan, Pages, Slot, State};
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::binary::Record;
+use crate::gotype::Types;
+use crate::map::Defects;
+use crate::memory::{Abi, Memory, RangeReader, ReadError, Span};
+
+/// A heap page (runtime.pageSize).
+pub const HEAP_PAGE: u64 = 8192;
+
+/// runtime.heapArenaBytes of 64-bit Linux.
+const ARENA: u64 = 64 << 20;
+
+/// runtime.arenaL2Bits: 48 bits of address in arenas of 64 MiB.
+const ARENAS: u64 = 1 << 22;
+
+/// Spans that are looked at. 64 Mi of them would take 10 GB of descriptions.
+const SPANS_MAX: u64 = 1 << 26;
+
+/// runtime.minSizeForMallocHeader.
+const HEADER_ABOVE: u64 = 512;
+
+/// Why the heap could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeapError {
+    /// A structure of the runtime is not known or contradicts itself.
+    #[error("cannot read Go's heap: {0}")]
+    Unknown(String),
+    /// Memory is unreadable, or the user asked to stop.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Go's heap in one process, while it stands still.
+pub struct Heap {
+    memory: Rc<dyn Memory>,
+    abi: Abi,
+    address: u64,
+    located: Located,
+    mheap: Record,
+    mspan: Record,
+    arena: Record,
+    /// Bytes of an mspan that are read.
+    mspan_len: usize,
+    arena_base: u64,
+    /// The table of arenas.
+    arenas: u64,
+    malloc_headers: bool,
+}
+
+impl std::fmt::Debug for Heap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Heap")
+            .field("address", &self.address)
+            .field("located", &self.located)
+            .finish_non_exhaustive()
+    }
+}
+
+const MSPAN_FIELDS: &[&str] = &[
+    "startAddr",
+    "npages",
+    "freeindex",
+    "nelems",
+    "allocBits",
+    "gcmarkBits",
+    "sweepgen",
+    "spanclass",
+    "state",
+    "elemsize",
+    "specials",
+    "largeType",
+];
+
+impl Heap {
+    /// Finds the heap of the process whose types are `types`. Its structures are read
+    /// through `memory`, best one with a cache.
+    ///
+    /// # Errors
+    /// When the runtime's structures are not known, or what stands there is no heap.
+    pub fn open(types: &Types, memory: Rc<dyn Memory>) -> Result<Self, HeapError> {
+        let binary = types.binary();
+        let abi = binary.abi();
+        let unknown = |what: &str| HeapError::Unknown(what.to_owned());
+        if abi != Abi::LE64 {
+            return Err(unknown("only 64-bit little-endian targets are supported"));
+        }
+        let minor = binary
+            .version()
+            .and_then(|version| Some(version.release?.minor));
+        let record = |name: &str| {
+            Record::find(name, binary.dwarf(), (abi, binary.arch()), minor)
+                .ok_or_else(|| HeapError::Unknown(format!("runtime.{name} is not known")))
+        };
+        let (mheap, mspan, arena) = (record("mheap")?, record("mspan")?, record("heapArena")?);
+        for field in MSPAN_FIELDS.iter().filter(|name| **name != "largeType") {
+            if mspan.field(field).is_none() {
+                return Err(HeapError::Unknown(format!("mspan has no field {field}")));
+            }
+        }
+        let constant = |name: &str| {
+            let value = binary.dwarf()?.constant(name)?;
+            Some(value as u64)
+        };
+        let arena_base =
+            constant("runtime.arenaBaseOffsetUintptr").unwrap_or(match binary.arch() {
+                Some("amd64") => 0xffff_8000_0000_0000,
+                _ => 0,
+            });
+        if constant("runtime.heapArenaBytes").is_some_and(|bytes| bytes != ARENA) {
+            return Err(unknown("its arenas are not of 64 MiB"));
+        }
+        let candidates = [
+            mheap_by_name(types).map(|address| (address, Located::Name)),
+            mheap_by_code(types, &*memory).map(|address| (address, Located::Code)),
+        ];
+        let mut heap = Self {
+            abi,
+            address: 0,
+            located: Located::Name,
+            mspan_len: mspan.span_of(MSPAN_FIELDS) as usize,
+            // Headers came with a span's field for the type of large objects.
+            malloc_headers: mspan.field("largeType").is_some(),
+            mheap,
+            mspan,
+            arena,
+            arena_base,
+            arenas: 0,
+            memory,
+        };
+        if heap.mspan_len > 4096 {
+            return Err(unknown("mspan is too large"));
+        }
+        let mut reason = unknown("runtime.mheap_ was not found");
+        for (address, located) in candidates.into_iter().flatten() {
+            heap.address = address;
+            heap.located = located;
+            match heap.all_spans_slice() {
+                Ok(_) => {
+                    let field = heap
+                        .mheap
+                        .field("arenas")
+                        .ok_or_else(|| unknown("mheap has no field arenas"))?;
+                    let at = address.wrapping_add(field.offset);
+                    heap.arenas = abi.read_pointer(&*heap.memory, at)?;
+                    return Ok(heap);
+                }
+                Err(error) => reason = error,
+            }
+        }
+        Err(reason)
+    }
+
+    /// The address of `runtime.mheap_` in the process.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// How it was found.
+    #[must_use]
+    pub fn located(&self) -> Located {
+        self.located
+    }
+
+    /// Whether objects with pointers above 512 bytes carry their type (since go1.22).
+    #[must_use]
+    pub fn malloc_headers(&self) -> bool {
+        self.malloc_headers
+    }
+
+    /// Address and length of `mheap_.allspans`, if they can be what they should.
+    fn all_spans_slice(&self) -> Result<(u64, u64), HeapError> {
+        let unknown = |what: String| HeapError::Unknown(what);
+        let field = self
+            .mheap
+            .field("allspans")
+            .ok_or_else(|| unknown("mheap has no field allspans".into()))?;
+        let mut words = [0; 24];
+        self.memory
+            .read(self.address.wrapping_add(field.offset), &mut words)?;
+        let word = |index: usize| self.abi.pointer_at(&words, 8 * index).unwrap_or(0);
+        let (start, len, capacity) = (word(0), word(1), word(2));
+        if start == 0 || !start.is_multiple_of(8) || len == 0 || len > capacity || len > SPANS_MAX {
+            return Err(unknown(format!(
+                "what stands at {:#x} is no heap (spans: {len} of {capacity} at {start:#x})",
+                self.address
+            )));
+        }
+        Ok((start, len))
+    }
+
+    /// The span that holds `address`; `None` where there is no span in use.
+    ///
+    /// # Errors
+    /// When the runtime's own structures are unreadable.
+    pub fn span_of(&self, address: u64) -> Result<Option<HeapSpan>, ReadError> {
+        let Some(arena) = self.arena_of(address)? else {
+            return Ok(None);
+        };
+        let Some(spans) = self.arena.field("spans") else {
+            return Ok(None);
+        };
+        let page = address % ARENA / HEAP_PAGE;
+        let at = arena.wrapping_add(spans.offset).wrapping_add(8 * page);
+        let span = self.abi.read_pointer(&*self.memory, at)?;
+        if span == 0 {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; self.mspan_len];
+        self.memory.read(span, &mut bytes)?;
+        Ok(self
+            .decode_span(&bytes)
+            .filter(|span| span.contains(address) && span.state != State::Dead))
+    }
+
+    /// The description of the arena that holds `address`.
+    fn arena_of(&self, address: u64) -> Result<Option<u64>, ReadError> {
+        let index = address.wrapping_sub(self.arena_base) / ARENA;
+        if index >= ARENAS || self.arenas == 0 {
+            return Ok(None);
+        }
+        let at = self.arenas.wrapping_add(8 * index);
+        let arena = match self.abi.read_pointer(&*self.memory, at) {
+            Ok(arena) => arena,
+            // The table is reserved, not filled: what was never touched may be missing.
+            Err(ReadError::Fault { .. }) => 0,
+            Err(interrupted) => return Err(interrupted),
+        };
+        Ok((arena != 0).then_some(arena))
+    }
+
+    fn decode_span(&self, bytes: &[u8]) -> Option<HeapSpan> {
+        let value = |name: &str| self.mspan.value(self.abi, bytes, name);
+        let state = match value("state")? {
+            0 => State::Dead,
+            1 => State::InUse,
+            2 => State::Manual,
+            _ => return None,
+        };
+        let (base, pages, size) = (value("startAddr")?, value("npages")?, value("elemsize")?);
+        let len = pages.checked_mul(HEAP_PAGE)?;
+        let fits = base.is_multiple_of(HEAP_PAGE) && len > 0 && base.checked_add(len).is_some();
+        if state == State::Dead || !fits || len > 1 << 47 {
+            return (state == State::Dead).then(|| HeapSpan {
+                state,
+                ..HeapSpan::default()
+            });
+        }
+        let class = value("spanclass")? as u8;
+        let count = u32::try_from(value("nelems")?).ok()?;
+        if state == State::InUse {
+            // A slot is of at least 8 bytes, and they all lie inside.
+            let total = u64::from(count).checked_mul(size)?;
+            if size == 0 || count == 0 || total > len {
+                return None;
+            }
+        }
+        Some(HeapSpan {
+            base,
+            pages: u32::try_from(pages).ok()?,
+            slot_size: size,
+            slots: count,
+            free_index: u32::try_from(value("freeindex")?).unwrap_or(u32::MAX),
+            alloc_bits: value("allocBits")?,
+            mark_bits: value("gcmarkBits")?,
+            large_type: value("largeType").unwrap_or(0),
+            specials: value("specials")?,
+            sweep_generation: value("sweepgen")? as u32,
+            class,
+            state,
+        })
+    }
+
+    /// All spans that are in use or hold stacks, by address; what cannot be one is a
+    /// defect.
+    ///
+    /// # Errors
+    /// When the list itself is unreadable.
+    pub fn spans(&self, memory: &dyn Memory) -> Result<(Vec<HeapSpan>, Defects), HeapError> {
+        let (start, len) = self.all_spans_slice()?;
+        let mut addresses = Vec::new();
+        let mut buffer = vec![0; (len * 8).min(1 << 20) as usize];
+        let mut done = 0;
+        while done < len {
+            let take = (len - done).min(1 << 17);
+            let part = buffer.get_mut(..take as usize * 8).unwrap_or_default();
+            memory.read(start.wrapping_add(8 * done), part)?;
+            addresses.extend(
+                part.chunks_exact(8)
+                    .map(|word| self.abi.uint(word))
+                    .filter(|address| *address != 0),
+            );
+            done += take;
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        let ranges: Vec<Span> = addresses
+            .iter()
+            .map(|address| Span {
+                start: *address,
+                len: self.mspan_len as u64,
+            })
+            .collect();
+        let mut spans = Vec::new();
+        let mut defects = Defects::default();
+        RangeReader::default().read(memory, &ranges, &mut |chunk| {
+            let address = addresses.get(chunk.index).copied().unwrap_or(0);
+            match chunk.bytes.map(|bytes| self.decode_span(bytes)) {
+                Some(Some(span)) if span.state != State::Dead => spans.push(span),
+                Some(Some(_)) => {}
+                Some(None) => defects.push(
+                    "span-impossible",
+                    address,
+                    "a span of the heap",
+                    "fields that contradict each other",
+                    "its objects",
+                ),
+                None => defects.push(
+                    "span-unreadable",
+                    address,
+                    "a readable span",
+                    "unreadable memory",
+                    "its objects",
+                ),
+            }
+            Ok(())
+        })?;
+        spans.sort_unstable_by_key(|span| span.base);
+        let mut end = 0;
+        spans.retain(|span| {
+            let apart = span.base >= end;
+            if apart {
+                end = span.end();
+            } else {
+                defects.push(
+                    "span-overlap",
+                    span.base,
+                    "spans that do not overlap",
+                    "two at one address",
+                    "the second one's objects",
+                );
+            }
+            apart
+        });
+        Ok((spans, defects))
+    }
+
+    /// The allocator's slot that holds `address`; `None` outside the heap and behind the
+    /// last slot of a span. A goroutine's stack is one slot.
+    ///
+    /// # Errors
+    /// When the runtime's own structures are unreadable.
+    pub fn slot_of(&self, address: u64) -> Result<Option<Slot>, ReadError> {
+        Ok(self
+            .span_of(address)?
+            .and_then(|span| span.slot(address, self.malloc_headers)))
+    }
+
+    /// Whether the slot is allocated: below the span's free index, or marked in its
+    /// allocation bits (mspan.isFree).
+    ///
+    /// # Errors
+    /// When the allocation bits are unreadable.
+    pub fn is_allocated(&self, span: &HeapSpan, index: u32) -> Result<bool, ReadError> {
+        if index < span.free_index {
+            return Ok(true);
+        }
+        let mut byte = [0];
+        let at = span.alloc_bits.wrapping_add(u64::from(index / 8));
+        self.memory.read(at, &mut byte)?;
+        Ok(byte
+            .first()
+            .is_some_and(|bits| bits >> (index % 8) & 1 != 0))
+    }
+
+    /// The type of the object in a slot, as the allocator noted it: in the 8 bytes before
+    /// it, or in the span of a large object. For an array it is the type of one elem.
+    ///
+    /// # Errors
+    /// When the slot is unreadable.
+    pub fn type_of(&self, span: &HeapSpan, slot: &Slot) -> Result<Option<u64>, ReadError> {
+        if !self.malloc_headers || slot.noscan || slot.is_stack {
+            return Ok(None);
+        }
+        let address = if span.is_large() {
+            span.large_type
+        } else if slot.header > 0 {
+            self.abi.read_pointer(&*self.memory, slot.base)?
+        } else {
+            0
+        };
+        Ok((address != 0).then_some(address))
+    }
+
+    /// Whether the mark bits of the Green Tea collector stand inside the pages of an arena, a
+    /// bit for each (heapArena.pageUseSpanInlineMarkBits, since go1.25).
+    fn inline_marks(
+        &self,
+        memory: &dyn Memory,
+        seen: &mut HashMap<u64, Option<Vec<u8>>>,
+        address: u64,
+    ) -> Result<bool, ReadError> {
+        let Some(field) = self.arena.field("pageUseSpanInlineMarkBits") else {
+            return Ok(false);
+        };
+        let key = address / ARENA;
+        if let std::collections::hash_map::Entry::Vacant(entry) = seen.entry(key) {
+            let bits = match self.arena_of(address)? {
+                Some(arena) => {
+                    let mut bits = vec![0; (ARENA / HEAP_PAGE / 8) as usize];
+                    match memory.read(arena.wrapping_add(field.offset), &mut bits) {
+                        Ok(()) => Some(bits),
+                        Err(ReadError::Fault { .. }) => None,
+                        Err(interrupted) => return Err(interrupted),
+                    }
+                }
+                None => None,
+            };
+            entry.insert(bits);
+        }
+        let page = address % ARENA / HEAP_PAGE;
+        Ok(seen
+            .get(&key)
+            .and_then(Option::as_ref)
+            .and_then(|bits| bits.get((page / 8) as usize))
+            .is_some_and(|byte| byte >> (page % 8) & 1 != 0))
+    }
+}

@@ -1,0 +1,253 @@
+//! Spans and the slots in them.
+
+use super::{ARENA, HEADER_ABOVE, HEAP_PAGE};
+use crate::memory::AddressHash;
+use std::collections::HashMap;
+
+/// What a span is used for (runtime.mSpanState).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    #[default]
+    Dead,
+    /// Objects.
+    InUse,
+    /// Managed by hand: goroutine stacks.
+    Manual,
+}
+
+/// One `runtime.mspan`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeapSpan {
+    /// First address.
+    pub base: u64,
+    /// Heap pages of 8 KiB.
+    pub pages: u32,
+    /// Slots.
+    pub slots: u32,
+    /// Bytes of a slot.
+    pub slot_size: u64,
+    /// Slots below it are allocated.
+    pub free_index: u32,
+    /// The sweeper's count when it was here last.
+    pub sweep_generation: u32,
+    /// Bitmap of the slots that survived the last collection.
+    pub alloc_bits: u64,
+    /// Bitmap of those that were reached in the current one.
+    pub mark_bits: u64,
+    /// Type of the only object; 0 if there are many, or it has no pointers.
+    pub large_type: u64,
+    /// List of finalizers, profile records and the like.
+    pub specials: u64,
+    /// Twice the size class, plus 1 without pointers.
+    pub class: u8,
+    /// What it is used for.
+    pub state: State,
+}
+
+impl HeapSpan {
+    /// One past its last address.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.base
+            .saturating_add(u64::from(self.pages).saturating_mul(HEAP_PAGE))
+    }
+
+    /// Whether `address` lies inside.
+    #[must_use]
+    pub fn contains(&self, address: u64) -> bool {
+        self.base <= address && address < self.end()
+    }
+
+    /// Its objects hold no pointers.
+    #[must_use]
+    pub fn noscan(&self) -> bool {
+        self.class & 1 != 0
+    }
+
+    /// It holds one object of more than 32 KiB.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.class >> 1 == 0
+    }
+
+    /// Bytes that the allocator puts before each object.
+    #[must_use]
+    pub fn header(&self, malloc_headers: bool) -> u64 {
+        let headed =
+            malloc_headers && !self.noscan() && !self.is_large() && self.slot_size > HEADER_ABOVE;
+        if headed { 8 } else { 0 }
+    }
+
+    /// The slot that holds `address`.
+    #[must_use]
+    pub fn slot(&self, address: u64, malloc_headers: bool) -> Option<Slot> {
+        let offset = address
+            .checked_sub(self.base)
+            .filter(|_| self.contains(address))?;
+        if self.state == State::Manual {
+            return Some(Slot {
+                base: self.base,
+                size: self.end() - self.base,
+                index: 0,
+                header: 0,
+                noscan: false,
+                is_stack: true,
+            });
+        }
+        let index = offset.checked_div(self.slot_size)?;
+        let index = u32::try_from(index)
+            .ok()
+            .filter(|index| *index < self.slots)?;
+        Some(Slot {
+            base: self.base + u64::from(index) * self.slot_size,
+            size: self.slot_size,
+            index,
+            header: self.header(malloc_headers),
+            noscan: self.noscan(),
+            is_stack: false,
+        })
+    }
+}
+
+/// One slot of the allocator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Its first address.
+    pub base: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Its number in the span.
+    pub index: u32,
+    /// Bytes of the allocator's own before the object.
+    pub header: u64,
+    /// The object holds no pointers.
+    pub noscan: bool,
+    /// It is a goroutine's stack.
+    pub is_stack: bool,
+}
+
+impl Slot {
+    /// Where the object begins.
+    #[must_use]
+    pub fn object(&self) -> u64 {
+        self.base + self.header
+    }
+
+    /// Bytes the object may use.
+    #[must_use]
+    pub fn usable(&self) -> u64 {
+        self.size.saturating_sub(self.header)
+    }
+}
+
+/// A table from heap pages to spans, for millions of look-ups.
+#[derive(Debug, Default)]
+pub struct Pages {
+    arenas: HashMap<u64, Box<[u32]>, AddressHash>,
+}
+
+const PAGES: usize = (ARENA / HEAP_PAGE) as usize;
+/// No more arenas than a terabyte of heap has: 512 MiB of table.
+const ARENAS_MAX: usize = 1 << 14;
+
+impl Pages {
+    /// The table of `spans`; those beyond its bounds are left out.
+    #[must_use]
+    pub fn new(spans: &[HeapSpan]) -> Self {
+        let mut pages = Self::default();
+        for (number, span) in (0_u32..).zip(spans) {
+            let mut at = span.base;
+            let end = span.end();
+            while at < end {
+                let known = pages.arenas.contains_key(&(at / ARENA));
+                if !known && pages.arenas.len() >= ARENAS_MAX {
+                    return pages;
+                }
+                let table = pages
+                    .arenas
+                    .entry(at / ARENA)
+                    .or_insert_with(|| vec![u32::MAX; PAGES].into_boxed_slice());
+                let first = (at % ARENA / HEAP_PAGE) as usize;
+                let count = ((end - at).min(ARENA - at % ARENA) / HEAP_PAGE) as usize;
+                if let Some(entries) = table.get_mut(first..(first + count).min(PAGES)) {
+                    entries.fill(number);
+                }
+                let Some(next) = at.checked_add(count.max(1) as u64 * HEAP_PAGE) else {
+                    break;
+                };
+                at = next;
+            }
+        }
+        pages
+    }
+
+    /// The number of the span that holds `address`.
+    #[must_use]
+    #[inline]
+    pub fn find(&self, address: u64) -> Option<usize> {
+        let table = self.arenas.get(&(address / ARENA))?;
+        let number = *table.get((address % ARENA / HEAP_PAGE) as usize)?;
+        (number != u32::MAX).then_some(number as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(base: u64, pages: u32, slot_size: u64, class: u8) -> HeapSpan {
+        HeapSpan {
+            base,
+            pages,
+            slots: (u64::from(pages) * HEAP_PAGE / slot_size) as u32,
+            slot_size,
+            class,
+            state: State::InUse,
+            ..HeapSpan::default()
+        }
+    }
+
+    #[test]
+    fn an_address_is_in_its_slot() {
+        let headed = span(0x10000, 1, 1024, 2 * 32);
+        let slot = headed.slot(0x10408, true).unwrap();
+        assert_eq!(
+            (slot.base, slot.object(), slot.usable()),
+            (0x10400, 0x10408, 1016)
+        );
+        assert_eq!(headed.slot(0x10408, false).unwrap().header, 0);
+        assert_eq!(headed.slot(0xffff, true), None);
+        assert_eq!(headed.slot(0x12000, true), None);
+        // 170 slots of 48 bytes leave a rest.
+        assert_eq!(span(0x10000, 1, 48, 10).slot(0x11ff0, true), None);
+        let stack = HeapSpan {
+            state: State::Manual,
+            ..span(0x20000, 4, 8192, 0)
+        };
+        let slot = stack.slot(0x20008, true).unwrap();
+        assert!(slot.is_stack && slot.size == 4 * HEAP_PAGE);
+    }
+
+    #[test]
+    fn pages_lead_to_spans() {
+        let near_end = ARENA - HEAP_PAGE;
+        let spans = [
+            span(0x10000, 2, 48, 10),
+            span(near_end, 2, 48, 10),
+            span(u64::MAX - 2 * HEAP_PAGE + 1, 2, 48, 10),
+        ];
+        let pages = Pages::new(&spans);
+        for (address, expected) in [
+            (0x10000, Some(0)),
+            (0x13fff, Some(0)),
+            (0x14000, None),
+            (0, None),
+            (near_end, Some(1)),
+            (ARENA + HEAP_PAGE - 1, Some(1)),
+            (ARENA + HEAP_PAGE, None),
+        ] {
+            assert_eq!(pages.find(address), expected, "{address:#x}");
+        }
+    }
+}
