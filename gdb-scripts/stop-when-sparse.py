@@ -33,6 +33,9 @@ class SparseBreakpoint(gdb.Breakpoint):
         except gomapscope.Error as error:
             gdb.write(f"stop-when-sparse: {error}\n")
             return False
+        if not stats.exact:
+            gdb.write(f"{self.map_expression}: not exact, see go-map-stats\n")
+            return True
         if stats.empty_density <= self.threshold:
             return False
         gdb.write(

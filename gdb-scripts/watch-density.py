@@ -30,6 +30,7 @@ def _line(expression: str) -> str:
     return (
         f"{expression}  len {stats.len:,}  holes {stats.hole_density:.1%}  "
         f"empty {stats.empty_density:.1%}  {stats.severity}"
+        + ("" if stats.exact else "  not exact")
     )
 
 

@@ -64,11 +64,27 @@ def locate_value(value: gdb.Value, text: str, type_name: str | None = None) -> L
             return _follow(value, text, program)
         try:
             found = _follow(value, text, program)
+            if program.binary.is_map_type(type_name):
+                _agree(found.type_name, type_name, text)
             return found._replace(type_name=type_name)
         except _NotAMap:
             return Located(_address(value, text), type_name, text, program)
     except gdb.error as error:
         raise Error(f"{text}: {one_line(error)}") from None
+
+
+def _agree(own: str, given: str, text: str) -> None:
+    """Raise :class:`Error` where ``-type`` contradicts the type that ``text`` has."""
+    # In generic code the debug information knows only a shape: there -type says more.
+    if "go.shape" in own:
+        return
+
+    def plain(name: str) -> str:
+        name = re.sub(r"[\w.~%-]+/", "", re.sub(r"\s", "", name))
+        return name.replace("interface{}", "any")
+
+    if plain(own) != plain(given):
+        raise Error(f"{text} is a {own}, not a {given}: leave -type out")
 
 
 class _NotAMap(Error):

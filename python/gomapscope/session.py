@@ -217,7 +217,8 @@ def target(program: Program) -> _native.Target:
         pid = inferior.pid if where == "native" else None
         known = _native.Target(program.binary, read, bias, where, pid, progress)
         _targets[key] = known
-    elif changing():
+    else:
+        # Each command reads afresh: gdb announces not every change of memory (restore).
         known.invalidate()
     return known
 

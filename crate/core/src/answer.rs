@@ -369,10 +369,17 @@ impl KeyMatch {
             }
             Kind::Uintptr => accepted.extend(integer(key).map(|value| format!("{value:#x}"))),
             Kind::Float => {
-                accepted.extend(key.parse::<f64>().ok().map(|value| match key_type.size {
+                let spelled = |value: f64| match key_type.size {
                     4 => go_float(u64::from((value as f32).to_bits()), 4),
                     _ => go_float(value.to_bits(), 8),
-                }));
+                };
+                if let Ok(value) = key.parse::<f64>() {
+                    accepted.push(spelled(value));
+                    // Go finds either zero by either.
+                    if value == 0.0 {
+                        accepted.push(spelled(-value));
+                    }
+                }
             }
             Kind::Pointer(_) | Kind::Chan | Kind::Func | Kind::UnsafePointer => {
                 let name = match key_type.kind {
@@ -403,11 +410,15 @@ impl KeyMatch {
         if self.accepted.iter().any(|accepted| accepted == printed) {
             return true;
         }
-        // A key of interface type prints as TYPE(VALUE): the value is enough.
+        // A key of interface type prints as TYPE(VALUE), a pointer as (TYPE)(VALUE):
+        // the value is enough.
+        let value = match printed.starts_with('(') {
+            true => printed.rsplit_once(")(").map(|(_, rest)| rest),
+            false => printed.split_once('(').map(|(_, rest)| rest),
+        };
         self.interface
-            && printed
-                .split_once('(')
-                .and_then(|(_, rest)| rest.strip_suffix(')'))
+            && value
+                .and_then(|rest| rest.strip_suffix(')'))
                 .is_some_and(|inner| self.accepted.iter().any(|accepted| accepted == inner))
     }
 }
@@ -416,16 +427,62 @@ impl KeyMatch {
 /// the text as the inside of a literal whose quotes the command line took away.
 fn strings(key: &str) -> Vec<String> {
     let inside = |quote| key.strip_prefix(quote)?.strip_suffix(quote);
-    if inside('"').is_some() {
-        return vec![key.to_owned()];
+    let quoted = |bytes: &[u8]| {
+        let mut out = String::new();
+        go_quote(bytes, &mut out);
+        out
+    };
+    if let Some(literal) = inside('"').and_then(unescape) {
+        return vec![quoted(&literal)];
     }
-    let mut quoted = String::new();
-    go_quote(inside('`').unwrap_or(key).as_bytes(), &mut quoted);
+    let mut meant = vec![quoted(inside('`').unwrap_or(key).as_bytes())];
     if key.contains('\\') {
-        vec![quoted, format!("\"{key}\"")]
-    } else {
-        vec![quoted]
+        meant.extend(unescape(key).map(|bytes| quoted(&bytes)));
     }
+    meant
+}
+
+/// The bytes that the inside of a Go string literal stands for.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (plain, escape) = rest.split_at(at);
+        bytes.extend_from_slice(plain.as_bytes());
+        let (digits, base) = match escape.as_bytes().get(1)? {
+            b'x' => (escape.get(2..4)?, 16),
+            b'u' => (escape.get(2..6)?, 16),
+            b'U' => (escape.get(2..10)?, 16),
+            b'0'..=b'7' => (escape.get(1..4)?, 8),
+            other => {
+                bytes.push(match other {
+                    b'a' => 7,
+                    b'b' => 8,
+                    b'f' => 12,
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'v' => 11,
+                    b'\\' | b'"' | b'\'' => *other,
+                    _ => return None,
+                });
+                rest = escape.get(2..)?;
+                continue;
+            }
+        };
+        let value = u32::from_str_radix(digits, base).ok()?;
+        match escape.as_bytes().get(1)? {
+            b'u' | b'U' => {
+                let c = char::from_u32(value)?;
+                bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            _ => bytes.push(u8::try_from(value).ok()?),
+        }
+        let used = if base == 8 { 4 } else { 2 + digits.len() };
+        rest = escape.get(used..)?;
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Some(bytes)
 }
 
 fn integer(text: &str) -> Option<i128> {
@@ -465,6 +522,8 @@ fn list_entries(
     mut emit: impl FnMut(EntryAt) -> Flow,
 ) -> (u64, u64, Walk) {
     let printer = map.target().printer(values);
+    // A key is compared whole, whatever a listing would cut of it.
+    let comparing = map.target().printer(Limits::WHOLE);
     let (key_type, elem_type) = match map.map_type().kind {
         Kind::Map { key, elem } => (key, elem),
         // Map::new has checked it.
@@ -477,7 +536,10 @@ fn list_entries(
     let walk = map.entries(|key_side, elem_side| {
         let wanted =
             |matched: u64| matched >= first && limit.is_none_or(|limit| matched - first < limit);
-        let print = |side: &crate::target::Side<'_>, at, out: &mut String| match &side.bytes {
+        let print = |printer: &crate::gotype::Printer<'_>,
+                     side: &crate::target::Side<'_>,
+                     at,
+                     out: &mut String| match &side.bytes {
             Ok(bytes) => printer.print(at, bytes, out),
             Err(error) => {
                 out.push('<');
@@ -493,7 +555,7 @@ fn list_entries(
                 }
             }
             text.clear();
-            print(&key_side, key_type, &mut text);
+            print(&comparing, &key_side, key_type, &mut text);
             if !wanted_key.matches(&text) {
                 return Flow::Continue;
             }
@@ -510,8 +572,8 @@ fn list_entries(
         shown += 1;
         let mut key_text = String::new();
         let mut elem_text = String::new();
-        print(&key_side, key_type, &mut key_text);
-        print(&elem_side, elem_type, &mut elem_text);
+        print(&printer, &key_side, key_type, &mut key_text);
+        print(&printer, &elem_side, elem_type, &mut elem_text);
         emit(EntryAt {
             entry: Entry {
                 key: key_text,
@@ -603,4 +665,21 @@ fn entries<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) ->
 
 fn live_entries(stats: &Stats) -> u64 {
     stats.slots.live
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn string_keys_are_meant_as_typed_or_as_a_literal() {
+        assert_eq!(strings("plain"), [r#""plain""#]);
+        assert_eq!(strings(r#""quoted""#), [r#""quoted""#]);
+        assert_eq!(strings(r#""tab\tq\"\u00e9\x41\101""#), [r#""tab\tq\"éAA""#]);
+        assert_eq!(strings("`raw`"), [r#""raw""#]);
+        // Once as typed, once as the inside of a literal.
+        assert_eq!(strings(r"\x1b"), [r#""\\x1b""#, r#""\x1b""#]);
+        assert_eq!(strings(r"a\qb"), [r#""a\\qb""#]);
+        assert_eq!(strings("\""), [r#""\"""#]);
+    }
 }

@@ -247,6 +247,7 @@ impl Target {
             self.pace.begin();
             let inner = target::Map::new(Rc::clone(&self.inner), address, type_name, expression)
                 .map_err(error)?;
+            inner.probe().map_err(error)?;
             Ok(Map {
                 inner,
                 pace: Rc::clone(&self.pace),

@@ -132,6 +132,7 @@ pub(super) fn walk(
         briefs: HashMap::default(),
         briefs_len: 0,
         unit: vec![0; layout.unit_size],
+        chain_start: 0,
         links: Vec::new(),
     };
     let result = walker.run(buckets, old, b as u8, same_size, walk);
@@ -184,6 +185,8 @@ struct Walker<'a> {
     briefs: HashMap<u64, Vec<(u64, u64)>, AddressHash>,
     briefs_len: usize,
     unit: Vec<u8>,
+    /// Walk index of the bucket whose chain is walked.
+    chain_start: u64,
     /// Main buckets with an overflow bucket: number and link. Kept for its room.
     links: Vec<(u64, u64)>,
 }
@@ -444,13 +447,14 @@ impl Walker<'_> {
         let abi = self.layout.abi;
         let slots = Slots::from_tophash(tophash(bytes));
         let kind = if old { UnitKind::Old } else { UnitKind::Main };
+        self.chain_start = self.index;
         if old && slots.is_evacuated() {
             self.facts.evacuated += 1;
-            let unit = self.unit(address, kind, number, 0, slots, bytes);
+            let unit = self.unit(address, kind, 0, slots, bytes);
             return self.visit(unit);
         }
         self.count(address, slots, counts, walk);
-        let unit = self.unit(address, kind, number, 0, slots, bytes);
+        let unit = self.unit(address, kind, 0, slots, bytes);
         self.visit(unit)?;
         let next = self.hmap.overflow.of(abi, bytes).unwrap_or(0);
         let length = if next == 0 {
@@ -553,7 +557,7 @@ impl Walker<'_> {
                     }
                     self.count(next, slots, counts, walk);
                     let after = self.hmap.overflow.of(abi, &bytes).unwrap_or(0);
-                    let unit = self.unit(next, kind, number, length, slots, &bytes);
+                    let unit = self.unit(next, kind, length, slots, &bytes);
                     self.visit(unit).map(|()| after)
                 }
                 Err(ReadError::Interrupted) => Err(End::Interrupted),
@@ -716,7 +720,6 @@ impl Walker<'_> {
         &mut self,
         address: u64,
         kind: UnitKind,
-        parent: u64,
         depth: u64,
         slots: Slots,
         bytes: &'u [u8],
@@ -728,7 +731,7 @@ impl Walker<'_> {
             address,
             kind,
             table: 0,
-            parent,
+            parent: self.chain_start,
             depth,
             slots,
             bytes,

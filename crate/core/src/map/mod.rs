@@ -85,7 +85,7 @@ pub struct Unit<'a> {
     pub kind: UnitKind,
     /// Swiss: directory index of its table; 0 for a small map.
     pub table: u64,
-    /// Classic: number of the main (or old) bucket whose chain it is on.
+    /// Classic: position in the walk of the bucket whose chain it is on.
     pub parent: u64,
     /// Overflow buckets before it on its chain; 0 for the first bucket itself.
     pub depth: u64,

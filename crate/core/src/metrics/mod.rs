@@ -299,7 +299,7 @@ pub struct BucketRow {
     /// Directory index of its table (Swiss).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<u64>,
-    /// Index of the main bucket whose chain it is on (overflow).
+    /// `index` of the bucket whose chain it is on (overflow).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<u64>,
     /// Eight marks: `L` live, `E` empty, `T` tombstone, `V` evacuated, `?`

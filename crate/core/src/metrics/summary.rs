@@ -276,20 +276,35 @@ fn next_growth(walk: &Walk, layout: &MapLayout) -> Option<NextGrowth> {
             // incrnoverflow: above B = 15 the count is kept by chance, and the
             // threshold is 2^15.
             let threshold = 1_u64 << b.min(15);
-            let overflow_room = threshold.saturating_sub(facts.noverflow);
-            Some(if walk.counts.units == 0 {
-                growth("allocate", 0, 0, array_bytes(layout, b))
-            } else if facts.old_buckets > 0 {
-                growth("in-progress", room, room, array_bytes(layout, b + 1))
-            } else if overflow_room == 0 {
-                growth("same-size", 0, 0, array_bytes(layout, b))
+            // A single bucket gets no overflow bucket before it is full.
+            let overflow_room = if b == 0 {
+                room.max(1)
             } else {
-                growth(
-                    "double",
-                    room.min(overflow_room),
-                    room,
-                    array_bytes(layout, b + 1),
-                )
+                threshold.saturating_sub(facts.noverflow)
+            };
+            // hashGrow's new(mapextra), for the first spare bucket.
+            let extra = |b: u8| {
+                let spare = array_len(layout, b) > 1_u64 << b;
+                let has_extra = walk
+                    .blocks
+                    .iter()
+                    .any(|block| block.kind == BlockKind::Extra);
+                let pointer = u64::from(layout.abi.pointer_size);
+                if spare && !has_extra {
+                    layout.allocator.slot(3 * pointer, false)
+                } else {
+                    0
+                }
+            };
+            let array = |b: u8| array_bytes(layout, b).saturating_add(extra(b));
+            Some(if walk.counts.units == 0 {
+                growth("allocate", 0, 0, array(b))
+            } else if facts.old_buckets > 0 {
+                growth("in-progress", room, room, array(b + 1))
+            } else if overflow_room == 0 && room > 0 {
+                growth("same-size", 0, 0, array(b))
+            } else {
+                growth("double", room.min(overflow_room), room, array(b + 1))
             })
         }
         (Shape::Swiss(facts), Header::Swiss(map)) => {
