@@ -657,14 +657,10 @@ fn entries<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) ->
     let total = if key.is_some() {
         matched
     } else {
-        live_entries(&stats).max(shown)
+        stats.slots.live.max(shown)
     };
     let foot = EntriesText::new(&stats, &[], &look.style);
     write(&foot.foot(shown, total, options.key.as_deref()))
-}
-
-fn live_entries(stats: &Stats) -> u64 {
-    stats.slots.live
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::{AddressHash, Memory, PAGE, READ_MAX, ReadError};
+use super::{AddressHash, Memory, PAGE, READ_MAX, ReadError, lend_by_reading};
 
 const BLOCK: usize = PAGE as usize;
 
@@ -170,15 +170,7 @@ impl<M: Memory> Memory for BlockCache<M> {
         if len > BYPASS && len <= READ_MAX {
             return self.inner.lend(address, len, scratch, visit);
         }
-        if scratch.len() < len {
-            scratch.resize(len, 0);
-        }
-        let buffer = scratch
-            .get_mut(..len)
-            .ok_or(ReadError::fault(address, len))?;
-        self.read(address, buffer)?;
-        visit(buffer);
-        Ok(())
+        lend_by_reading(self, address, len, scratch, visit)
     }
 
     fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {

@@ -73,15 +73,7 @@ pub trait Memory {
         scratch: &mut Vec<u8>,
         visit: &mut dyn FnMut(&[u8]),
     ) -> Result<(), ReadError> {
-        if scratch.len() < len {
-            scratch.resize(len, 0);
-        }
-        let buffer = scratch
-            .get_mut(..len)
-            .ok_or(ReadError::fault(address, len))?;
-        self.read(address, buffer)?;
-        visit(buffer);
-        Ok(())
+        lend_by_reading(self, address, len, scratch, visit)
     }
 
     /// Called between blocks of work with how much is done of how much in all
@@ -92,6 +84,25 @@ pub trait Memory {
     fn checkpoint(&self, _done: u64, _total: u64) -> Result<(), ReadError> {
         Ok(())
     }
+}
+
+/// [`Memory::lend`] by way of [`Memory::read`] and the caller's buffer.
+fn lend_by_reading<M: Memory + ?Sized>(
+    memory: &M,
+    address: u64,
+    len: usize,
+    scratch: &mut Vec<u8>,
+    visit: &mut dyn FnMut(&[u8]),
+) -> Result<(), ReadError> {
+    if scratch.len() < len {
+        scratch.resize(len, 0);
+    }
+    let buffer = scratch
+        .get_mut(..len)
+        .ok_or(ReadError::fault(address, len))?;
+    memory.read(address, buffer)?;
+    visit(buffer);
+    Ok(())
 }
 
 impl<M: Memory + ?Sized> Memory for &M {
