@@ -9,7 +9,8 @@ pub(crate) mod record;
 pub use buildinfo::{GoVersion, Release};
 pub use dwarf::{Die, DieOffset, Dwarf};
 pub use moduledata::{Module, first_module, modules};
-pub use pclntab::{Function, FunctionTable};
+pub(crate) use pclntab::FrameInfo;
+pub use pclntab::{Function, FunctionTable, Functions, SourceFrame};
 pub use record::{Place, Record};
 
 use std::collections::HashMap;

@@ -34,6 +34,10 @@ pub struct Module {
     pub pc_header: u64,
     /// Function names, each with its NUL.
     pub function_names: Span,
+    /// Offsets of file names, 32 bits each, compile unit by compile unit.
+    pub file_index: Span,
+    /// File names, each with its NUL.
+    pub file_names: Span,
     /// Line and stack tables.
     pub pc_tables: Span,
     /// `runtime._func` and what follows each.
@@ -43,6 +47,8 @@ pub struct Module {
     pub function_index: Span,
     /// Go's code.
     pub text: Span,
+    /// Where the data of functions begins (`go:func.*`).
+    pub function_data: u64,
     /// Type descriptors and what they point to.
     pub types: Span,
     /// Variables that were given a value and hold pointers.
@@ -95,10 +101,13 @@ impl Module {
             address,
             pc_header: word("pcHeader"),
             function_names: slice("funcnametab", 1),
+            file_index: slice("cutab", 4),
+            file_names: slice("filetab", 1),
             pc_tables: slice("pctab", 1),
             functions: slice("pclntable", 1),
             function_index: slice("ftab", 8),
             text: range("text", "etext"),
+            function_data: word("gofunc"),
             types: range("types", "etypes"),
             data: range("data", "edata"),
             bss: range("bss", "ebss"),

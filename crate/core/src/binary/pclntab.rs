@@ -1,11 +1,15 @@
-//! Functions by name and by address, from the tables that stay in every Go binary
-//! (runtime/symtab.go: `findfunc`, `funcname`; the format is that of go1.18 and
+//! Functions by name and by address, the sizes of their frames, files and lines, from
+//! the tables that stay in every Go binary (runtime/symtab.go: `findfunc`, `funcname`,
+//! `funcspdelta`, `funcline1`; runtime/symtabinl.go; the format is that of go1.20 and
 //! later).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 use once_cell::unsync::OnceCell;
 
 use super::moduledata::Module;
-use crate::memory::{Abi, Memory, READ_MAX, ReadError, Span};
+use crate::memory::{Abi, AddressHash, Memory, READ_MAX, ReadError, Span};
 
 /// Functions of one program. cmd/go has 25,000.
 const FUNCTIONS_MAX: u64 = 1 << 23;
@@ -13,6 +17,26 @@ const FUNCTIONS_MAX: u64 = 1 << 23;
 const NAMES_MAX: u64 = 1 << 29;
 /// `_func` records, with what follows each.
 const RECORDS_MAX: u64 = 1 << 31;
+
+/// Bytes of one table of values by address. The longest are those of functions that fill
+/// large tables of literals.
+const PC_TABLE_MAX: u64 = 1 << 22;
+/// Calls that were inlined into each other.
+const INLINED_MAX: usize = 256;
+/// Bytes of one name of a file.
+const FILE_NAME_MAX: u64 = 4096;
+/// Frame sizes that are kept.
+const KEPT_MAX: usize = 1 << 16;
+
+/// internal/abi/symtab.go.
+const PCDATA_INLINE_INDEX: u32 = 2;
+const FUNCDATA_INLINE_TREE: u8 = 3;
+const FLAG_TOP: u8 = 1;
+const FLAG_WRITES_SP: u8 = 2;
+/// `_func` up to its tables (runtime/runtime2.go).
+const FUNC_LEN: usize = 44;
+/// `inlinedCall` (runtime/symtabinl.go).
+const INLINED_LEN: u64 = 16;
 
 /// One function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,21 +49,75 @@ pub struct Function {
     pub end: u64,
 }
 
+/// One call as the source shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFrame {
+    /// `main.(*T).Method`.
+    pub function: String,
+    /// As the compiler was given it; `?` if the tables do not tell.
+    pub file: String,
+    /// From 1 on; 0 if the tables do not tell.
+    pub line: u32,
+}
+
 /// The functions of a module. What is read of the process is kept.
 #[derive(Debug)]
 pub struct FunctionTable {
     abi: Abi,
     module: Module,
     tables: OnceCell<Option<Tables>>,
+    /// By address: what stack walks ask for again and again.
+    frames: RefCell<HashMap<u64, Option<FrameInfo>, AddressHash>>,
 }
 
 #[derive(Debug)]
 struct Tables {
-    /// Entry (from the start of the text), name (from the start of the names).
-    functions: Vec<(u32, u32)>,
+    functions: Vec<Row>,
     /// One past the last function, from the start of the text.
     end: u32,
     names: Vec<u8>,
+    /// Bytes that instructions are multiples of.
+    quantum: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    /// From the start of the text.
+    entry: u32,
+    /// From the start of the names.
+    name: u32,
+    /// The `_func`, from the start of the records.
+    at: u32,
+}
+
+/// What a `_func` says.
+#[derive(Debug, Clone, Copy)]
+struct Details {
+    address: u64,
+    entry: u64,
+    end: u64,
+    name: u32,
+    stack: u32,
+    file: u32,
+    line: u32,
+    values: u32,
+    unit: u32,
+    flags: u8,
+    data: u8,
+}
+
+/// What a stack walk needs to know of the function at an address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FrameInfo {
+    /// Bytes between the stack pointer and the frame's end, without the return address
+    /// that a call pushes. `None`: the tables do not tell.
+    pub(crate) size: Option<u64>,
+    /// Stacks end here (`FuncFlagTopFrame`).
+    pub(crate) top: bool,
+    /// It writes to the stack pointer what no table tells (`FuncFlagSPWrite`).
+    pub(crate) writes_sp: bool,
+    /// The frame above was not called from there, but interrupted (`isInjectedCall`).
+    pub(crate) injected: bool,
 }
 
 impl FunctionTable {
@@ -50,7 +128,14 @@ impl FunctionTable {
             abi,
             module,
             tables: OnceCell::new(),
+            frames: RefCell::default(),
         }
+    }
+
+    /// The module.
+    #[must_use]
+    pub fn module(&self) -> &Module {
+        &self.module
     }
 
     fn tables(&self, memory: &dyn Memory) -> Option<&Tables> {
@@ -93,14 +178,22 @@ impl FunctionTable {
             let inside = (at - window.start) as usize;
             // _func: entryOff uint32, nameOff int32.
             if let Some(name) = self.abi.uint_at(&bytes, inside + 4, 4) {
-                functions.push((entry, name as u32));
+                functions.push(Row {
+                    entry,
+                    name: name as u32,
+                    at: at as u32,
+                });
             }
         }
         functions.sort_unstable();
+        // pcHeader: magic uint32, two zeros, minLC uint8.
+        let header = self.module.pc_header.wrapping_add(6);
+        let quantum = self.abi.read_uint(memory, header, 1)? as u32;
         Ok(Tables {
             functions,
             end,
             names,
+            quantum: quantum.clamp(1, 16),
         })
     }
 
@@ -114,12 +207,14 @@ impl FunctionTable {
     #[must_use]
     pub fn function_at(&self, memory: &dyn Memory, address: u64) -> Option<Function> {
         let tables = self.tables(memory)?;
+        self.function(tables, self.index_at(tables, address)?)
+    }
+
+    fn index_at(&self, tables: &Tables, address: u64) -> Option<usize> {
         let offset = u32::try_from(address.checked_sub(self.module.text.start)?).ok()?;
-        let after = tables
-            .functions
-            .partition_point(|(entry, _)| *entry <= offset);
-        self.function(tables, after.checked_sub(1)?)
-            .filter(|function| address < function.end)
+        let after = tables.functions.partition_point(|row| row.entry <= offset);
+        let index = after.checked_sub(1)?;
+        (offset < tables.end_of(index)).then_some(index)
     }
 
     /// The function named `name`.
@@ -129,7 +224,7 @@ impl FunctionTable {
         let index = tables
             .functions
             .iter()
-            .position(|(_, at)| tables.name_is(*at, name))?;
+            .position(|row| tables.name_is(row.name, name))?;
         self.function(tables, index)
     }
 
@@ -144,21 +239,374 @@ impl FunctionTable {
     }
 
     fn function(&self, tables: &Tables, index: usize) -> Option<Function> {
-        let (entry, name) = *tables.functions.get(index)?;
-        let next = tables
-            .functions
-            .get(index + 1)
-            .map_or(tables.end, |(entry, _)| *entry);
+        let row = tables.functions.get(index)?;
         let text = self.module.text.start;
         Some(Function {
-            name: String::from_utf8_lossy(tables.name(name)?).into_owned(),
-            entry: text.wrapping_add(u64::from(entry)),
-            end: text.wrapping_add(u64::from(next)),
+            name: tables.text(row.name)?,
+            entry: text.wrapping_add(u64::from(row.entry)),
+            end: text.wrapping_add(u64::from(tables.end_of(index))),
         })
+    }
+
+    fn details(&self, memory: &dyn Memory, tables: &Tables, index: usize) -> Option<Details> {
+        let row = tables.functions.get(index)?;
+        let address = self.module.functions.start.wrapping_add(u64::from(row.at));
+        let mut bytes = [0; FUNC_LEN];
+        memory.read(address, &mut bytes).ok()?;
+        let half = |at| Some(self.abi.uint_at(&bytes, at, 4)? as u32);
+        let text = self.module.text.start;
+        Some(Details {
+            address,
+            entry: text.wrapping_add(u64::from(row.entry)),
+            end: text.wrapping_add(u64::from(tables.end_of(index))),
+            name: row.name,
+            stack: half(16)?,
+            file: half(20)?,
+            line: half(24)?,
+            values: half(28)?,
+            unit: half(32)?,
+            flags: *bytes.get(41)?,
+            data: *bytes.get(43)?,
+        })
+    }
+
+    /// The value at `pc` in the table that begins `offset` bytes behind the start of the
+    /// tables (`pcvalue`); `None` if there is none, or the table is malformed.
+    fn value(
+        &self,
+        memory: &dyn Memory,
+        tables: &Tables,
+        function: &Details,
+        offset: u32,
+        pc: u64,
+    ) -> Option<i32> {
+        let len = self.module.pc_tables.len.checked_sub(u64::from(offset))?;
+        if offset == 0 || pc < function.entry || pc >= function.end {
+            return None;
+        }
+        let start = self.module.pc_tables.start.wrapping_add(u64::from(offset));
+        let mut cursor = Cursor::new(memory, start, len.min(PC_TABLE_MAX));
+        let mut at = function.entry;
+        let mut value = -1_i32;
+        let mut first = true;
+        // Every round consumes two bytes and more, and takes the address further.
+        loop {
+            let delta = cursor.varint()?;
+            if delta == 0 && !first {
+                return None;
+            }
+            first = false;
+            let signed = if delta & 1 != 0 {
+                !(delta >> 1)
+            } else {
+                delta >> 1
+            };
+            value = value.wrapping_add(signed as i32);
+            let step = u64::from(cursor.varint()?) * u64::from(tables.quantum);
+            at = at.checked_add(step).filter(|_| step > 0)?;
+            if pc < at {
+                return Some(value);
+            }
+            if at >= function.end {
+                return None;
+            }
+        }
+    }
+
+    /// `pcdatavalue1`: a value that the compiler noted for the instruction at `pc`.
+    fn noted(
+        &self,
+        memory: &dyn Memory,
+        tables: &Tables,
+        function: &Details,
+        table: u32,
+        pc: u64,
+    ) -> Option<i32> {
+        if table >= function.values {
+            return None;
+        }
+        let at = function
+            .address
+            .checked_add(FUNC_LEN as u64 + 4 * u64::from(table))?;
+        let offset = self.abi.read_uint(memory, at, 4).ok()? as u32;
+        self.value(memory, tables, function, offset, pc)
+    }
+
+    /// `funcdata`: the address of what the compiler left for a function.
+    fn data(&self, memory: &dyn Memory, function: &Details, index: u8) -> Option<u64> {
+        if index >= function.data {
+            return None;
+        }
+        let skip = 4 * (u64::from(function.values) + u64::from(index));
+        let at = function.address.checked_add(FUNC_LEN as u64 + skip)?;
+        let offset = self.abi.read_uint(memory, at, 4).ok()?;
+        (offset != u64::from(u32::MAX)).then(|| self.module.function_data.wrapping_add(offset))
+    }
+
+    /// Bytes between the stack pointer and the end of the frame of the function at `pc`,
+    /// the return address that a call pushes on amd64 not included (`funcspdelta`).
+    /// `None`: the tables do not tell.
+    #[must_use]
+    pub fn frame_size(&self, memory: &dyn Memory, pc: u64) -> Option<u64> {
+        self.frame_info(memory, pc)?.size
+    }
+
+    /// What a stack walk needs; `None` where there is no function of Go's.
+    pub(crate) fn frame_info(&self, memory: &dyn Memory, pc: u64) -> Option<FrameInfo> {
+        if let Some(known) = self.frames.borrow().get(&pc) {
+            return *known;
+        }
+        let info = self.read_frame_info(memory, pc);
+        let mut frames = self.frames.borrow_mut();
+        if frames.len() >= KEPT_MAX {
+            frames.clear();
+        }
+        frames.insert(pc, info);
+        info
+    }
+
+    fn read_frame_info(&self, memory: &dyn Memory, pc: u64) -> Option<FrameInfo> {
+        let tables = self.tables(memory)?;
+        let index = self.index_at(tables, pc)?;
+        let function = self.details(memory, tables, index)?;
+        let is = |name: &str| tables.name_is(function.name, name);
+        let size = self.value(memory, tables, &function, function.stack, pc);
+        Some(FrameInfo {
+            size: size.and_then(|size| u64::try_from(size).ok()),
+            top: function.flags & FLAG_TOP != 0,
+            // It writes SP, but both stacks can be walked through it.
+            writes_sp: function.flags & FLAG_WRITES_SP != 0 && !is("runtime.cgocallback"),
+            injected: [
+                "runtime.sigpanic",
+                "runtime.asyncPreempt",
+                "runtime.debugCallV2",
+            ]
+            .iter()
+            .any(|name| is(name)),
+        })
+    }
+
+    /// The calls that the instruction at `pc` belongs to, innermost first: those that
+    /// were inlined, and the function itself last. `pc` is that of an instruction, not a
+    /// return address. Empty where there is no function of Go's.
+    #[must_use]
+    pub fn frames_of_pc(&self, memory: &dyn Memory, pc: u64) -> Vec<SourceFrame> {
+        let mut frames = Vec::new();
+        let found = self.tables(memory).and_then(|tables| {
+            let index = self.index_at(tables, pc)?;
+            Some((tables, self.details(memory, tables, index)?))
+        });
+        let Some((tables, function)) = found else {
+            return frames;
+        };
+        let tree = self.data(memory, &function, FUNCDATA_INLINE_TREE);
+        let mut pc = pc;
+        while frames.len() < INLINED_MAX {
+            let call = tree.and_then(|tree| {
+                let index = self.noted(memory, tables, &function, PCDATA_INLINE_INDEX, pc)?;
+                let at = tree.checked_add(u64::try_from(index).ok()? * INLINED_LEN)?;
+                // inlinedCall: funcID uint8 (padded), nameOff, parentPc, startLine int32.
+                let mut bytes = [0; INLINED_LEN as usize];
+                memory.read(at, &mut bytes).ok()?;
+                let half = |at| Some(self.abi.uint_at(&bytes, at, 4)? as u32);
+                Some((half(4)?, half(8)?))
+            });
+            let (file, line) = self.file_line(memory, tables, &function, pc);
+            let name = call.map_or(function.name, |(name, _)| name);
+            frames.push(SourceFrame {
+                function: tables.text(name).unwrap_or_else(|| "?".to_owned()),
+                file,
+                line,
+            });
+            let Some((_, parent)) = call else {
+                break;
+            };
+            pc = function.entry.wrapping_add(u64::from(parent));
+        }
+        frames
+    }
+
+    /// `funcline1`.
+    fn file_line(
+        &self,
+        memory: &dyn Memory,
+        tables: &Tables,
+        function: &Details,
+        pc: u64,
+    ) -> (String, u32) {
+        let value = |table| {
+            let value = self.value(memory, tables, function, table, pc)?;
+            u32::try_from(value).ok()
+        };
+        let found = value(function.file).and_then(|file| {
+            let line = value(function.line)?;
+            let index = u64::from(function.unit) + u64::from(file);
+            let names = self.module.file_index;
+            let at = index
+                .checked_mul(4)
+                .filter(|at| at.saturating_add(4) <= names.len)?;
+            let offset = self
+                .abi
+                .read_uint(memory, names.start.wrapping_add(at), 4)
+                .ok()?;
+            let names = self.module.file_names;
+            let len = names.len.checked_sub(offset)?;
+            let start = names.start.wrapping_add(offset);
+            let mut cursor = Cursor::new(memory, start, len.min(FILE_NAME_MAX));
+            let mut name = Vec::new();
+            loop {
+                match cursor.byte()? {
+                    0 => break,
+                    byte => name.push(byte),
+                }
+            }
+            Some((String::from_utf8_lossy(&name).into_owned(), line))
+        });
+        found.unwrap_or_else(|| ("?".to_owned(), 0))
+    }
+}
+
+/// The functions of all modules of a process: of the executable and its plugins.
+#[derive(Debug)]
+pub struct Functions {
+    tables: Vec<FunctionTable>,
+    abi: Abi,
+    link_register: bool,
+}
+
+impl Functions {
+    /// The functions of `modules` ([`super::modules`]), for Go's architecture `arch`;
+    /// nothing is read yet.
+    #[must_use]
+    pub fn new(abi: Abi, arch: Option<&str>, modules: &[Module]) -> Self {
+        Self {
+            tables: modules
+                .iter()
+                .map(|module| FunctionTable::new(abi, *module))
+                .collect(),
+            abi,
+            // runtime/stubs.go, usesLR: where a call leaves the return address in a
+            // register.
+            link_register: !matches!(arch, Some("amd64" | "386")),
+        }
+    }
+
+    /// Whether a call leaves the return address in a register, not on the stack.
+    #[must_use]
+    pub fn link_register(&self) -> bool {
+        self.link_register
+    }
+
+    /// Pointer width and byte order.
+    #[must_use]
+    pub fn abi(&self) -> Abi {
+        self.abi
+    }
+
+    /// The table of the module whose code holds `pc`.
+    #[must_use]
+    pub fn table_of(&self, pc: u64) -> Option<&FunctionTable> {
+        self.tables
+            .iter()
+            .find(|table| table.module.text.contains(pc))
+    }
+
+    /// The function whose code holds `pc`.
+    #[must_use]
+    pub fn function_at(&self, memory: &dyn Memory, pc: u64) -> Option<Function> {
+        self.table_of(pc)?.function_at(memory, pc)
+    }
+
+    /// The function named `name`, in the first module that has it.
+    #[must_use]
+    pub fn function_named(&self, memory: &dyn Memory, name: &str) -> Option<Function> {
+        self.tables
+            .iter()
+            .find_map(|table| table.function_named(memory, name))
+    }
+
+    /// [`FunctionTable::frame_size`].
+    #[must_use]
+    pub fn frame_size(&self, memory: &dyn Memory, pc: u64) -> Option<u64> {
+        self.table_of(pc)?.frame_size(memory, pc)
+    }
+
+    pub(crate) fn frame_info(&self, memory: &dyn Memory, pc: u64) -> Option<FrameInfo> {
+        self.table_of(pc)?.frame_info(memory, pc)
+    }
+
+    /// [`FunctionTable::frames_of_pc`].
+    #[must_use]
+    pub fn frames_of_pc(&self, memory: &dyn Memory, pc: u64) -> Vec<SourceFrame> {
+        self.table_of(pc)
+            .map(|table| table.frames_of_pc(memory, pc))
+            .unwrap_or_default()
+    }
+}
+
+/// Bytes of a table, read as far as they are needed.
+struct Cursor<'a> {
+    memory: &'a dyn Memory,
+    /// What follows the buffer.
+    next: u64,
+    left: u64,
+    buffer: Vec<u8>,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(memory: &'a dyn Memory, start: u64, len: u64) -> Self {
+        Self {
+            memory,
+            next: start,
+            left: len,
+            buffer: Vec::new(),
+            at: 0,
+        }
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        if self.at == self.buffer.len() {
+            // Most tables are short.
+            let want = if self.buffer.is_empty() { 128 } else { 4096 };
+            let take = self.left.min(want) as usize;
+            self.buffer.resize(take, 0);
+            self.at = 0;
+            self.memory.read(self.next, &mut self.buffer).ok()?;
+            self.left -= take as u64;
+            self.next = self.next.wrapping_add(take as u64);
+        }
+        let byte = *self.buffer.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    /// `readvarint`: 7 bits a byte, the lowest first.
+    fn varint(&mut self) -> Option<u32> {
+        let mut value = 0_u32;
+        for shift in (0..35).step_by(7) {
+            let byte = self.byte()?;
+            value |= u32::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
     }
 }
 
 impl Tables {
+    /// The end of the function with this index, from the start of the text.
+    fn end_of(&self, index: usize) -> u32 {
+        self.functions
+            .get(index + 1)
+            .map_or(self.end, |next| next.entry)
+    }
+
+    fn text(&self, at: u32) -> Option<String> {
+        Some(String::from_utf8_lossy(self.name(at)?).into_owned())
+    }
+
     fn name(&self, at: u32) -> Option<&[u8]> {
         let rest = self.names.get(at as usize..)?;
         rest.split(|byte| *byte == 0).next()

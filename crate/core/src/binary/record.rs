@@ -25,6 +25,7 @@ pub struct Declared {
 
 const SYMTAB: &[&str] = &["runtime/symtab.go"];
 const MHEAP: &[&str] = &["runtime/mheap.go"];
+const RUNTIME2: &[&str] = &["runtime/runtime2.go"];
 
 /// Of go1.21 and go1.22.
 pub(crate) const MODULEDATA_21: Declared = Declared {
@@ -210,6 +211,88 @@ pub(crate) const HEAP_ARENA_25: Declared = Declared {
            [pagesPerArena / 8]uint8 pageUseSpanInlineMarkBits [pagesPerArena / 8]uint8",
 };
 
+/// Of go1.21 and go1.22.
+pub(crate) const G_21: Declared = Declared {
+    name: "g",
+    since: 21,
+    until: 22,
+    files: RUNTIME2,
+    text: "type g struct { stack stack stackguard0 uintptr stackguard1 uintptr _panic *_panic \
+           _defer *_defer m *m sched gobuf syscallsp uintptr syscallpc uintptr stktopsp uintptr \
+           param unsafe.Pointer atomicstatus atomic.Uint32 stackLock uint32 goid uint64",
+};
+
+/// Of go1.23 to go1.27.
+pub(crate) const G_23: Declared = Declared {
+    name: "g",
+    since: 23,
+    until: 27,
+    files: RUNTIME2,
+    text: "type g struct { stack stack stackguard0 uintptr stackguard1 uintptr _panic *_panic \
+           _defer *_defer m *m sched gobuf syscallsp uintptr syscallpc uintptr syscallbp uintptr \
+           stktopsp uintptr param unsafe.Pointer atomicstatus atomic.Uint32 stackLock uint32 goid \
+           uint64",
+};
+
+/// Of go1.21 to go1.24.
+pub(crate) const M_21: Declared = Declared {
+    name: "m",
+    since: 21,
+    until: 24,
+    files: RUNTIME2,
+    text: "type m struct { g0 *g morebuf gobuf divmod uint32 _ uint32 procid uint64",
+};
+
+/// Of go1.25 to go1.27.
+pub(crate) const M_25: Declared = Declared {
+    name: "m",
+    since: 25,
+    until: 27,
+    files: RUNTIME2,
+    text: "type m struct { g0 *g morebuf gobuf divmod uint32 procid uint64",
+};
+
+/// Of go1.21 to go1.24.
+pub(crate) const GOBUF_21: Declared = Declared {
+    name: "gobuf",
+    since: 21,
+    until: 24,
+    files: RUNTIME2,
+    text: "type gobuf struct { sp uintptr pc uintptr g guintptr ctxt unsafe.Pointer ret uintptr lr \
+           uintptr bp uintptr }",
+};
+
+/// Of go1.25 to go1.27.
+pub(crate) const GOBUF_25: Declared = Declared {
+    name: "gobuf",
+    since: 25,
+    until: 27,
+    files: RUNTIME2,
+    text: "type gobuf struct { sp uintptr pc uintptr g guintptr ctxt unsafe.Pointer lr uintptr bp \
+           uintptr }",
+};
+
+/// Of go1.21 to go1.27.
+pub(crate) const STACK_21: Declared = Declared {
+    name: "stack",
+    since: 21,
+    until: 27,
+    files: RUNTIME2,
+    text: "type stack struct { lo uintptr hi uintptr }",
+};
+
+/// Of go1.21 to go1.27: what a function's tables begin with. Never in need of debug
+/// information, which does not know the tables.
+pub(crate) const FUNC_21: Declared = Declared {
+    name: "_func",
+    since: 21,
+    until: 27,
+    files: RUNTIME2,
+    text: "type _func struct { sys.NotInHeap entryOff uint32 nameOff int32 args int32 deferreturn \
+           uint32 pcsp uint32 pcfile uint32 pcln uint32 npcdata uint32 cuOffset uint32 startLine \
+           int32 funcID abi.FuncID flag abi.FuncFlag _ [1]byte nfuncdata uint8 }",
+};
+
 const ALL: &[Declared] = &[
     MODULEDATA_21,
     MODULEDATA_23,
@@ -225,6 +308,13 @@ const ALL: &[Declared] = &[
     HEAP_ARENA_22,
     HEAP_ARENA_23,
     HEAP_ARENA_25,
+    G_21,
+    G_23,
+    M_21,
+    M_25,
+    GOBUF_21,
+    GOBUF_25,
+    STACK_21,
 ];
 
 /// A field that was found.
@@ -298,10 +388,10 @@ impl Record {
         let declared = ALL
             .iter()
             .find(|row| row.name == name && row.since <= minor && minor <= row.until)?;
-        Self::parse(declared.text, target.1)
+        Self::parse(declared.text, target.1, minor)
     }
 
-    fn parse(text: &str, arch: Option<&str>) -> Option<Self> {
+    fn parse(text: &str, arch: Option<&str>, minor: u16) -> Option<Self> {
         let mut rest = text.split_once('{')?.1.trim();
         let mut record = Self::default();
         let mut end = 0_u64;
@@ -324,7 +414,7 @@ impl Record {
             }
             let (kind, tail) = split_type(rest);
             rest = tail;
-            let (size, align) = size_of(kind, arch)?;
+            let (size, align) = size_of(kind, arch, minor)?;
             for name in names {
                 let offset = end.next_multiple_of(align);
                 end = offset.checked_add(size)?;
@@ -386,7 +476,7 @@ fn split_type(text: &str) -> (&str, &str) {
 }
 
 /// Size and alignment of a type, on 64-bit Linux.
-fn size_of(kind: &str, arch: Option<&str>) -> Option<(u64, u64)> {
+fn size_of(kind: &str, arch: Option<&str>, minor: u16) -> Option<(u64, u64)> {
     if kind.starts_with("[]") {
         return Some((24, 8));
     }
@@ -394,10 +484,14 @@ fn size_of(kind: &str, arch: Option<&str>) -> Option<(u64, u64)> {
         return Some((8, 8));
     }
     Some(match kind {
-        "uintptr" | "uint64" | "float64" | "gclinkptr" | "atomic.Uintptr" | "atomic.Uint64" => {
-            (8, 8)
+        "uintptr" | "uint64" | "float64" | "gclinkptr" | "guintptr" | "unsafe.Pointer"
+        | "atomic.Uintptr" | "atomic.Uint64" => (8, 8),
+        "uint32" | "atomic.Uint32" => (4, 4),
+        // Structs of words that are declared here whole.
+        "stack" | "gobuf" => {
+            let nested = Record::of_declaration(kind, (Abi::LE64, arch), minor)?;
+            (nested.size, 8)
         }
-        "uint32" => (4, 4),
         "uint16" => (2, 2),
         "uint8" | "bool" | "spanClass" | "mSpanStateBox" => (1, 1),
         "string" => (16, 8),
@@ -474,12 +568,39 @@ mod tests {
         assert_eq!(at("heapArena", 21, "spans"), 1_064_960);
         assert_eq!(at("heapArena", 22, "spans"), 0);
         assert_eq!(at("heapArena", 27, "pageUseSpanInlineMarkBits"), 68608);
+        for (minor, expected, procid) in [
+            (21, [112, 144, 152], 72),
+            (22, [112, 144, 152], 72),
+            (23, [112, 152, 160], 72),
+            (24, [112, 152, 160], 72),
+            (25, [104, 144, 152], 64),
+            (27, [104, 144, 152], 64),
+        ] {
+            let fields = ["syscallsp", "atomicstatus", "goid"];
+            assert_eq!(
+                fields.map(|field| at("g", minor, field)),
+                expected,
+                "go1.{minor}"
+            );
+            assert_eq!(at("g", minor, "m"), 48);
+            assert_eq!(at("m", minor, "procid"), procid);
+        }
+        assert_eq!((at("gobuf", 24, "lr"), at("gobuf", 25, "lr")), (40, 32));
     }
 
     #[test]
     fn every_release_has_every_struct() {
         for minor in 21..=28 {
-            for name in ["moduledata", "mspan", "mheap", "heapArena"] {
+            for name in [
+                "moduledata",
+                "mspan",
+                "mheap",
+                "heapArena",
+                "g",
+                "m",
+                "gobuf",
+                "stack",
+            ] {
                 for arch in ["amd64", "arm64"] {
                     let target = (Abi::LE64, Some(arch));
                     assert!(

@@ -4,11 +4,15 @@
 //! Offsets come from the debug information of the executable, else from the declarations of
 //! its release ([`crate::binary::Record`]).
 
+mod goroutine;
 mod locate;
 mod owned;
 mod scan;
 mod span;
 
+pub use goroutine::{
+    Goroutine, StackFrame, ThreadRegisters, dwarf_register, functions, goroutines, stack_frames,
+};
 pub use locate::{Located, mheap_by_code, mheap_by_name};
 pub use owned::{Allocated, allocated};
 pub use scan::{Evidence, FoundMap, KnownType, Options, Progress, ScanResult, Totals, scan};

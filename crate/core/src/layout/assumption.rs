@@ -105,6 +105,10 @@ const fn everywhere(
 const MODULEDATA: &str = "without debug information: moduledata's fields up to next";
 const MSPAN: &str = "without debug information: mspan's fields up to largeType";
 const MHEAP: &str = "without debug information: mheap's fields up to arenas";
+const GOROUTINE: &str = "without debug information: g's fields up to goid";
+const THREAD: &str = "without debug information: m's fields up to procid";
+const GOBUF: &str = "without debug information: where a goroutine stopped";
+const STACK: &str = "without debug information: a goroutine's stack";
 const HEAP_ARENA: &str = "without debug information: heapArena's first fields";
 
 /// All rows.
@@ -298,6 +302,47 @@ pub const ASSUMPTIONS: &[Assumption] = &[
     declared(HEAP_ARENA, record::HEAP_ARENA_22),
     declared(HEAP_ARENA, record::HEAP_ARENA_23),
     declared(HEAP_ARENA, record::HEAP_ARENA_25),
+    declared(GOROUTINE, record::G_21),
+    declared(GOROUTINE, record::G_23),
+    declared(THREAD, record::M_21),
+    declared(THREAD, record::M_25),
+    declared(GOBUF, record::GOBUF_21),
+    declared(GOBUF, record::GOBUF_25),
+    declared(STACK, record::STACK_21),
+    Assumption {
+        statement: "goroutines: 2 runs, 3 is in a system call, 0 and 6 have no stack in use",
+        since: FIRST,
+        until: LAST,
+        files: &["runtime/runtime2.go"],
+        proof: Proof::Text(
+            "_Gidle = iota _Grunnable _Grunning _Gsyscall _Gwaiting _Gmoribund_unused _Gdead ",
+        ),
+    },
+    everywhere(
+        "goroutine 1 is the first of allgs, which only grows",
+        &["runtime/proc.go"],
+        "allgs = append(allgs, gp)",
+    ),
+    declared(
+        "what stands in front of a function's tables",
+        record::FUNC_21,
+    ),
+    everywhere(
+        "a function's offsets of tables follow, of data after those",
+        &["runtime/symtab.go"],
+        "p := uintptr(unsafe.Pointer(&f.nfuncdata)) + unsafe.Sizeof(f.nfuncdata) + \
+         uintptr(f.npcdata)*4 + uintptr(i)*4",
+    ),
+    everywhere(
+        "tables of values by address hold pairs of variable-length differences",
+        &["runtime/symtab.go"],
+        "*val += int32(-(uvdelta & 1) ^ (uvdelta >> 1))",
+    ),
+    everywhere(
+        "flags 1 and 2 of a function: stacks end there; it writes to SP",
+        &["internal/abi/symtab.go"],
+        "FuncFlagTopFrame FuncFlag = 1 << iota FuncFlagSPWrite FuncFlagAsm",
+    ),
     everywhere(
         "spans: 0 dead, 1 in use, 2 managed by hand (stacks)",
         &["runtime/mheap.go"],

@@ -90,6 +90,11 @@ impl Thread {
         let index = self.names.iter().position(|known| *known == name)?;
         self.values.get(index).copied()
     }
+
+    /// All registers, by gdb's names.
+    pub fn registers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.names.iter().copied().zip(self.values.iter().copied())
+    }
 }
 
 /// A file that was mapped into the process.

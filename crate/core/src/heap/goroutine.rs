@@ -1,0 +1,612 @@
+//! Goroutines, their stacks, and the frames on them (runtime/runtime2.go: `g`, `m`;
+//! runtime/traceback.go).
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::HeapError;
+use crate::binary::{FrameInfo, Functions, Module, Record, modules};
+use crate::gotype::Types;
+use crate::map::Defects;
+use crate::memory::{
+    Abi, AddressHash, Memory, READ_MAX, RangeReader, ReadError, Span, Thread, read_available,
+};
+
+/// Goroutines that are looked at. 16 Mi of them would take 32 GiB of stack.
+const GOROUTINES_MAX: u64 = 1 << 24;
+
+/// Frames of one stack.
+const FRAMES_MAX: usize = 4096;
+
+/// Bytes of a `g` or an `m` that may be read.
+const RECORD_MAX: u64 = 4096;
+
+/// The largest stack: runtime.maxstacksize is 1 GB, and a stack doubles before it is
+/// refused.
+const STACK_MAX: u64 = 2 << 30;
+
+/// Bytes of variables in which `allgs` is searched.
+const SEARCH_MAX: u64 = 256 << 20;
+
+/// Goroutines that are looked at to tell `allgs` from other slices.
+const PROBES: usize = 8;
+
+/// `_Gscan` of runtime/runtime2.go: the collector holds the stack.
+const SCAN: u32 = 0x1000;
+
+const IDLE: u32 = 0;
+const RUNNING: u32 = 2;
+const SYSCALL: u32 = 3;
+const DEAD: u32 = 6;
+const COPYSTACK: u32 = 8;
+/// `_Gdeadextra`, since go1.26: waits for a thread of C's.
+const DEAD_EXTRA: u32 = 11;
+/// No release has as many.
+const STATUS_MAX: u32 = 16;
+
+/// The registers of a thread, by the names that gdb has for them (`rax`, `rip`, `x0`,
+/// `sp`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ThreadRegisters {
+    /// The kernel's number of the thread.
+    pub tid: u32,
+    /// Name and value.
+    pub values: BTreeMap<String, u64>,
+}
+
+impl From<&Thread> for ThreadRegisters {
+    fn from(thread: &Thread) -> Self {
+        Self {
+            tid: thread.tid,
+            values: thread
+                .registers()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        }
+    }
+}
+
+impl ThreadRegisters {
+    /// The stack pointer.
+    #[must_use]
+    pub fn sp(&self) -> Option<u64> {
+        self.first(["rsp", "sp"])
+    }
+
+    /// The program counter.
+    #[must_use]
+    pub fn pc(&self) -> Option<u64> {
+        self.first(["rip", "pc"])
+    }
+
+    /// The link register of arm64.
+    fn lr(&self) -> Option<u64> {
+        self.first(["x30", "lr"])
+    }
+
+    fn first(&self, names: [&str; 2]) -> Option<u64> {
+        names
+            .iter()
+            .find_map(|name| self.values.get(*name))
+            .copied()
+    }
+
+    /// The value of the register that DWARF numbers `number` on Go's architecture `arch`.
+    #[must_use]
+    pub fn dwarf(&self, arch: &str, number: u16) -> Option<u64> {
+        if arch == "arm64" && number == 30 {
+            return self.lr();
+        }
+        self.values.get(dwarf_register(arch, number)?).copied()
+    }
+}
+
+/// gdb's name of the register that DWARF numbers `number`: by the System V ABI of
+/// amd64 (figure 3.36), by Arm's "DWARF for the Arm 64-bit Architecture".
+#[must_use]
+pub fn dwarf_register(arch: &str, number: u16) -> Option<&'static str> {
+    const AMD64: &[&str] = &[
+        "rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12",
+        "r13", "r14", "r15", "rip",
+    ];
+    const ARM64: &[&str] = &[
+        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+        "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+        "x27", "x28", "x29", "x30", "sp", "pc",
+    ];
+    let names = match arch {
+        "amd64" => AMD64,
+        "arm64" => ARM64,
+        _ => return None,
+    };
+    names.get(usize::from(number)).copied()
+}
+
+/// One goroutine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Goroutine {
+    /// The `runtime.g`.
+    pub address: u64,
+    /// As `goroutine 1 [running]` numbers it.
+    pub id: u64,
+    /// `_Grunnable` and so on of runtime/runtime2.go, without `_Gscan`.
+    pub status: u32,
+    /// Its stack, whole.
+    pub stack: Span,
+    /// What lies below is not in use. The stack's lowest address where the stack pointer is not
+    /// known.
+    pub sp: u64,
+    /// Where it goes on; 0 if that is not known.
+    pub pc: u64,
+    /// What its link register holds; 0 if that is not known, or there is none.
+    pub lr: u64,
+    /// The thread that runs it, and whose registers are those of its innermost frame:
+    /// an index into the list of threads.
+    pub registers: Option<usize>,
+}
+
+impl Goroutine {
+    /// The part of the stack that is in use.
+    #[must_use]
+    pub fn used(&self) -> Span {
+        Span {
+            start: self.sp,
+            len: self.stack.end().saturating_sub(self.sp),
+        }
+    }
+}
+
+/// One frame of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StackFrame {
+    /// An instruction of the call: where the innermost frame stands, the last byte of the
+    /// call instruction in the others.
+    pub pc: u64,
+    /// Its lowest address.
+    pub sp: u64,
+    /// The canonical frame address: one past its highest, where the caller's frame
+    /// begins.
+    pub cfa: u64,
+}
+
+/// Where the fields lie.
+struct Layout {
+    abi: Abi,
+    g: Record,
+    g_len: u64,
+    procid: u64,
+    /// In a gobuf.
+    sp: u64,
+    pc: u64,
+    lr: u64,
+}
+
+const G_FIELDS: &[&str] = &[
+    "stack",
+    "m",
+    "sched",
+    "syscallsp",
+    "syscallpc",
+    "atomicstatus",
+    "goid",
+];
+
+/// One `g` as it stands in memory.
+#[derive(Debug, Clone, Copy)]
+struct RawG {
+    id: u64,
+    status: u32,
+    lo: u64,
+    hi: u64,
+    m: u64,
+    sched: [u64; 3],
+    syscall: [u64; 2],
+}
+
+impl RawG {
+    fn stack(&self) -> Option<Span> {
+        let len = self.hi.checked_sub(self.lo)?;
+        let sound = self.lo != 0 && len > 0 && len <= STACK_MAX && self.lo.is_multiple_of(8);
+        sound.then_some(Span {
+            start: self.lo,
+            len,
+        })
+    }
+}
+
+impl Layout {
+    fn of(types: &Types) -> Result<Self, HeapError> {
+        let binary = types.binary();
+        let abi = binary.abi();
+        if abi != Abi::LE64 {
+            let reason = "only 64-bit little-endian targets are supported";
+            return Err(HeapError::Unknown(reason.to_owned()));
+        }
+        let minor = binary
+            .version()
+            .and_then(|version| Some(version.release?.minor));
+        let record = |name: &str, fields: &[&str]| {
+            let unknown = || HeapError::Unknown(format!("runtime.{name} is not known"));
+            let target = (abi, binary.arch());
+            let record = Record::find(name, binary.dwarf(), target, minor).ok_or_else(unknown)?;
+            let len = record.span_of(fields);
+            let whole = fields.iter().all(|field| record.field(field).is_some());
+            if whole && len <= RECORD_MAX {
+                Ok(record)
+            } else {
+                Err(unknown())
+            }
+        };
+        let g = record("g", G_FIELDS)?;
+        let m = record("m", &["procid"])?;
+        let gobuf = record("gobuf", &["sp", "pc", "lr"])?;
+        record("stack", &["lo", "hi"])?;
+        let at = |record: &Record, name: &str| record.field(name).map_or(0, |field| field.offset);
+        Ok(Self {
+            abi,
+            g_len: g.span_of(G_FIELDS),
+            g,
+            procid: at(&m, "procid"),
+            sp: at(&gobuf, "sp"),
+            pc: at(&gobuf, "pc"),
+            lr: at(&gobuf, "lr"),
+        })
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Option<RawG> {
+        let word = |name: &str, more: u64| {
+            let at = self.g.field(name)?.offset.checked_add(more)?;
+            self.abi.pointer_at(bytes, usize::try_from(at).ok()?)
+        };
+        let value = |name: &str| self.g.value(self.abi, bytes, name);
+        Some(RawG {
+            id: value("goid")?,
+            status: value("atomicstatus")? as u32 & !SCAN,
+            lo: word("stack", 0)?,
+            hi: word("stack", 8)?,
+            m: value("m")?,
+            sched: [
+                word("sched", self.sp)?,
+                word("sched", self.pc)?,
+                word("sched", self.lr)?,
+            ],
+            syscall: [value("syscallsp")?, value("syscallpc")?],
+        })
+    }
+
+    fn read(&self, memory: &dyn Memory, address: u64) -> Option<RawG> {
+        let mut bytes = vec![0; self.g_len as usize];
+        memory.read(address, &mut bytes).ok()?;
+        self.decode(&bytes)
+    }
+
+    /// Whether the pointers that begin at `start` are those of goroutines, number 1 first.
+    fn are_goroutines(&self, memory: &dyn Memory, start: u64, len: u64) -> bool {
+        let count = usize::try_from(len).unwrap_or(PROBES).min(PROBES);
+        let mut bytes = vec![0; 8 * count];
+        if memory.read(start, &mut bytes).is_err() {
+            return false;
+        }
+        bytes.chunks_exact(8).enumerate().all(|(index, word)| {
+            let address = self.abi.uint(word);
+            address != 0
+                && address.is_multiple_of(8)
+                && self.read(memory, address).is_some_and(|g| {
+                    let parked = matches!(g.status, IDLE | DEAD | DEAD_EXTRA);
+                    g.status < STATUS_MAX
+                        && (g.id == 1 || index > 0)
+                        && (parked || g.stack().is_some())
+                })
+        })
+    }
+}
+
+/// Address and length of `runtime.allgs`.
+fn all_goroutines(
+    types: &Types,
+    layout: &Layout,
+    memory: &dyn Memory,
+) -> Result<(u64, u64), HeapError> {
+    let binary = types.binary();
+    let named = binary
+        .symbol("runtime.allgs")
+        .or_else(|| binary.dwarf()?.variable("runtime.allgs")?.address);
+    if let Some(address) = named {
+        let mut words = [0; 24];
+        memory.read(address.wrapping_add(types.bias()), &mut words)?;
+        if let Some(slice) = slice_at(layout.abi, &words) {
+            return Ok(slice);
+        }
+    }
+    let module = types
+        .module()
+        .map_err(|reason| HeapError::Unknown(reason.to_owned()))?;
+    let mut best: Option<(u64, u64)> = None;
+    // allgs holds pointers into the heap, so it is never among those without any; the
+    // rest is for a linker that merges sections.
+    for range in [module.bss, module.data, module.noptrbss] {
+        search(layout, memory, range, &mut best)?;
+        if best.is_some() {
+            break;
+        }
+    }
+    best.ok_or_else(|| HeapError::Unknown("runtime.allgs was not found".to_owned()))
+}
+
+/// A slice of pointers that can be `allgs`, by its three words.
+fn slice_at(abi: Abi, words: &[u8]) -> Option<(u64, u64)> {
+    let start = abi.pointer_at(words, 0)?;
+    let len = abi.pointer_at(words, 8)?;
+    let capacity = abi.pointer_at(words, 16)?;
+    let sound = start != 0
+        && start.is_multiple_of(8)
+        && len > 0
+        && len <= capacity
+        && capacity <= GOROUTINES_MAX;
+    sound.then_some((start, len))
+}
+
+/// The longest slice of goroutines in a range of variables.
+fn search(
+    layout: &Layout,
+    memory: &dyn Memory,
+    range: Span,
+    best: &mut Option<(u64, u64)>,
+) -> Result<(), ReadError> {
+    let mut at = range.start.wrapping_add(7) & !7;
+    let mut left = range.len.min(SEARCH_MAX);
+    let mut buffer = Vec::new();
+    while left >= 24 {
+        let take = left.min(READ_MAX as u64);
+        buffer.resize(take as usize, 0);
+        read_available(memory, at, &mut buffer)?;
+        for index in (0..buffer.len().saturating_sub(23)).step_by(8) {
+            let words = buffer.get(index..index + 24).unwrap_or_default();
+            let Some((start, len)) = slice_at(layout.abi, words) else {
+                continue;
+            };
+            let longer = best.is_none_or(|(_, known)| len > known);
+            if longer && layout.are_goroutines(memory, start, len) {
+                *best = Some((start, len));
+            }
+        }
+        if take == left {
+            break;
+        }
+        // The last two words once more: a slice may begin there.
+        at = at.wrapping_add(take - 16);
+        left -= take - 16;
+    }
+    Ok(())
+}
+
+/// All goroutines with a stack, by their place in `runtime.allgs`. The stack of a running
+/// one is known where `threads` has its thread, and that stands on the goroutine's stack:
+/// not on a stack of the runtime's, as in a signal handler.
+///
+/// # Errors
+/// When the runtime's structures are not known, or their list is unreadable.
+pub fn goroutines(
+    types: &Types,
+    memory: &dyn Memory,
+    threads: &[ThreadRegisters],
+) -> Result<(Vec<Goroutine>, Defects), HeapError> {
+    let layout = Layout::of(types)?;
+    let (start, len) = all_goroutines(types, &layout, memory)?;
+    let addresses = addresses(&layout, memory, start, len)?;
+    let mut order: Vec<usize> = (0..addresses.len()).collect();
+    order.sort_unstable_by_key(|index| addresses.get(*index));
+    order.dedup_by_key(|index| addresses.get(*index));
+    let ranges: Vec<Span> = order
+        .iter()
+        .filter_map(|index| addresses.get(*index))
+        .map(|address| Span {
+            start: *address,
+            len: layout.g_len,
+        })
+        .collect();
+    let by_tid: HashMap<u32, usize> = threads
+        .iter()
+        .enumerate()
+        .rev()
+        .map(|(index, thread)| (thread.tid, index))
+        .collect();
+    let mut found: Vec<(usize, Goroutine)> = Vec::new();
+    let mut defects = Defects::default();
+    let mut tids: HashMap<u64, Option<u32>, AddressHash> = HashMap::default();
+    RangeReader::default().read(memory, &ranges, &mut |chunk| {
+        let place = order.get(chunk.index).copied().unwrap_or(0);
+        let address = addresses.get(place).copied().unwrap_or(0);
+        let Some(raw) = chunk.bytes.and_then(|bytes| layout.decode(bytes)) else {
+            defects.push(
+                "goroutine-unreadable",
+                address,
+                "a readable goroutine",
+                "unreadable memory",
+                "its stack",
+            );
+            return Ok(());
+        };
+        if matches!(raw.status, IDLE | DEAD | DEAD_EXTRA) {
+            return Ok(());
+        }
+        let Some(stack) = raw.stack().filter(|_| raw.status < STATUS_MAX) else {
+            defects.push(
+                "goroutine-impossible",
+                address,
+                "a goroutine with a stack",
+                format!("status {}, {:#x}..{:#x}", raw.status, raw.lo, raw.hi),
+                "its stack",
+            );
+            return Ok(());
+        };
+        let mut goroutine = Goroutine {
+            address,
+            id: raw.id,
+            status: raw.status,
+            stack,
+            sp: stack.start,
+            pc: 0,
+            lr: 0,
+            registers: None,
+        };
+        // A goroutine may stand at the very top, with nothing on its stack.
+        let inside = |sp: u64| sp >= raw.lo && sp <= raw.hi && sp.is_multiple_of(8);
+        if raw.status == RUNNING {
+            let tid = *tids.entry(raw.m).or_insert_with(|| {
+                let at = raw.m.checked_add(layout.procid).filter(|_| raw.m != 0)?;
+                let tid = layout.abi.read_uint(memory, at, 8).ok()?;
+                u32::try_from(tid).ok()
+            });
+            let thread = tid.and_then(|tid| {
+                let index = *by_tid.get(&tid)?;
+                Some((index, threads.get(index)?))
+            });
+            if let Some((index, thread)) = thread
+                && let Some(sp) = thread.sp().filter(|sp| inside(*sp))
+            {
+                goroutine.sp = sp;
+                goroutine.pc = thread.pc().unwrap_or(0);
+                goroutine.lr = thread.lr().unwrap_or(0);
+                goroutine.registers = Some(index);
+            }
+        } else {
+            // Also a goroutine that was preempted in a call of C's keeps where it left Go.
+            let syscall = raw.status == SYSCALL || raw.syscall[0] != 0;
+            let [sp, pc, lr] = if syscall {
+                [raw.syscall[0], raw.syscall[1], 0]
+            } else {
+                raw.sched
+            };
+            if inside(sp) {
+                goroutine.sp = sp;
+                goroutine.pc = pc;
+                goroutine.lr = lr;
+            } else if raw.status != COPYSTACK {
+                defects.push(
+                    "goroutine-astray",
+                    address,
+                    format!("a stack pointer in {stack}"),
+                    format!("{sp:#x}"),
+                    "",
+                );
+            }
+        }
+        found.push((place, goroutine));
+        Ok(())
+    })?;
+    found.sort_unstable_by_key(|(place, _)| *place);
+    let all = found.into_iter().map(|(_, goroutine)| goroutine).collect();
+    Ok((all, defects))
+}
+
+fn addresses(
+    layout: &Layout,
+    memory: &dyn Memory,
+    start: u64,
+    len: u64,
+) -> Result<Vec<u64>, ReadError> {
+    let mut addresses = Vec::new();
+    let mut buffer = Vec::new();
+    let mut done = 0;
+    while done < len.min(GOROUTINES_MAX) {
+        let take = (len - done).min(READ_MAX as u64 / 8);
+        buffer.resize(take as usize * 8, 0);
+        memory.read(start.wrapping_add(8 * done), &mut buffer)?;
+        addresses.extend(
+            buffer
+                .chunks_exact(8)
+                .map(|word| layout.abi.uint(word))
+                .filter(|address| *address != 0),
+        );
+        done += take;
+        memory.checkpoint(0, 0)?;
+    }
+    Ok(addresses)
+}
+
+/// The functions of the process whose types are `types`, its plugins included.
+///
+/// # Errors
+/// When the runtime's module table was not found.
+pub fn functions(types: &Types, memory: &dyn Memory) -> Result<Functions, HeapError> {
+    let first = types
+        .module()
+        .map_err(|reason| HeapError::Unknown(reason.to_owned()))?;
+    let binary = types.binary();
+    let all: Vec<Module> = modules(binary, memory, *first);
+    Ok(Functions::new(binary.abi(), binary.arch(), &all))
+}
+
+/// The frames of a goroutine, innermost first, by the tables of stack depths
+/// (runtime/traceback.go, unwinder). The walk ends where the stack does, and where these do not
+/// lead on; it is empty where the goroutine's pc is not known.
+#[must_use]
+pub fn stack_frames(
+    functions: &Functions,
+    memory: &dyn Memory,
+    goroutine: &Goroutine,
+) -> Vec<StackFrame> {
+    let abi = functions.abi();
+    let uses_lr = functions.link_register();
+    let word = u64::from(abi.pointer_size);
+    let mut frames: Vec<StackFrame> = Vec::new();
+    let (mut pc, mut sp) = (goroutine.pc, goroutine.sp);
+    let mut lr = if uses_lr { goroutine.lr } else { 0 };
+    let mut exact = true;
+    while frames.len() < FRAMES_MAX && pc != 0 {
+        let innermost = frames.is_empty();
+        let at = if exact { pc } else { pc - 1 };
+        let Some(function) = functions.frame_info(memory, at) else {
+            break;
+        };
+        let Some(size) = function.size else { break };
+        let pushed = if uses_lr { 0 } else { word };
+        let end = sp.checked_add(size).and_then(|end| end.checked_add(pushed));
+        let Some(cfa) = end.filter(|end| *end <= goroutine.stack.end()) else {
+            break;
+        };
+        frames.push(StackFrame { pc: at, sp, cfa });
+        // Parked goroutines did not get as far as to write SP; where a thread's registers
+        // were taken, or in the middle of a stack, that is not known.
+        let parked = innermost && goroutine.registers.is_none();
+        if function.top || function.writes_sp && !parked {
+            break;
+        }
+        let slot = if !uses_lr {
+            cfa.checked_sub(word)
+        } else if innermost && sp < cfa || lr == 0 {
+            Some(sp)
+        } else {
+            None
+        };
+        if let Some(slot) = slot {
+            match abi.read_pointer(memory, slot) {
+                Ok(value) => lr = value,
+                Err(_) => break,
+            }
+        }
+        // Frames without a size would go on for ever.
+        if cfa == sp && pc == lr {
+            break;
+        }
+        (pc, sp, lr) = (lr, cfa, 0);
+        exact = function.injected;
+        if uses_lr && function.injected {
+            // The signal handler keeps the link register on the stack before it fakes
+            // the call: alignUp(MinFrameSize, StackAlign) bytes.
+            let Ok(kept) = abi.read_pointer(memory, sp) else {
+                break;
+            };
+            let Some(above) = sp.checked_add(16) else {
+                break;
+            };
+            sp = above;
+            match functions.frame_info(memory, pc) {
+                None => pc = kept,
+                Some(FrameInfo { size: Some(0), .. }) => lr = kept,
+                Some(_) => {}
+            }
+        }
+    }
+    frames
+}
