@@ -610,3 +610,196 @@ pub fn stack_frames(
     }
     frames
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Image;
+
+    fn module(base: u64) -> Module {
+        let span = |offset: u64, len: u64| Span {
+            start: base + offset,
+            len,
+        };
+        Module {
+            address: base,
+            pc_header: base,
+            function_names: span(0x100, 0x100),
+            file_index: span(0x200, 0x40),
+            file_names: span(0x240, 0x80),
+            pc_tables: span(0x300, 0x200),
+            functions: span(0x500, 0x300),
+            function_index: span(0x800, 8 * 5),
+            text: span(0x1000, 0x400),
+            function_data: base + 0xa00,
+            types: span(0, 0),
+            data: span(0, 0),
+            bss: span(0, 0),
+            noptrdata: span(0, 0),
+            noptrbss: span(0, 0),
+            data_mask: (0, 0),
+            bss_mask: (0, 0),
+            next: 0,
+        }
+    }
+
+    /// Four functions of 0x100 bytes: `f`, of 0x18 bytes of stack from its fourth byte on,
+    /// `g`, of none, `top`, where stacks end, and `bad`, whose table ends at once.
+    fn tables() -> Image {
+        let mut bytes = vec![0; 0x2000];
+        let mut put = |at: usize, data: &[u8]| bytes[at..at + data.len()].copy_from_slice(data);
+        put(6, &[1, 8]);
+        put(0x101, b"main.f\0main.g\0runtime.goexit\0main.bad\0");
+        put(0x240, b"\0a.go\0");
+        put(0x200, &1_u32.to_le_bytes());
+        // -1 + 1 for 4 bytes, then + 0x18 for the rest; -1 + 1 throughout; file 0, line 7.
+        put(0x301, &[2, 4, 0x30, 0xfc, 1, 0]);
+        put(0x311, &[2, 0x80, 2, 0]);
+        put(0x321, &[16, 0x80, 2, 0]);
+        put(0x331, &[2, 1, 0]);
+        for (index, (name, stack)) in [(1, 0x01), (8, 0x11), (15, 0x11), (30, 0x31)]
+            .into_iter()
+            .enumerate()
+        {
+            let entry = 0x100 * index as u32;
+            let at = 0x40 * index as u32;
+            put(0x800 + 8 * index, &entry.to_le_bytes());
+            put(0x804 + 8 * index, &at.to_le_bytes());
+            let record = 0x500 + at as usize;
+            for (field, value) in [
+                (0, entry),
+                (4, name),
+                (16, stack),
+                (20, 0x11),
+                (24, 0x21),
+                (28, 0),
+                (32, 0),
+            ] {
+                put(record + field, &u32::to_le_bytes(value));
+            }
+            put(record + 41, &[u8::from(index == 2)]);
+        }
+        put(0x820, &0x400_u32.to_le_bytes());
+        let mut image = Image::new();
+        image.map(0x10000, bytes);
+        image
+    }
+
+    fn parked(sp: u64, pc: u64) -> Goroutine {
+        Goroutine {
+            address: 0x100,
+            id: 1,
+            status: 4,
+            stack: Span {
+                start: 0x80000,
+                len: 0x1000,
+            },
+            sp,
+            pc,
+            lr: 0,
+            registers: None,
+        }
+    }
+
+    fn stack(words: &[u64]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.resize(0x1000, 0);
+        bytes
+    }
+
+    #[test]
+    fn frames_follow_the_tables() {
+        let mut image = tables();
+        let functions = Functions::new(Abi::LE64, Some("amd64"), &[module(0x10000)]);
+        let (f, g, top) = (0x11000, 0x11100, 0x11201);
+        // f with its frame, called by g, called by f's first instruction, called at the top.
+        image.map(0x80000, stack(&[1, 2, 3, g + 9, f + 2, top, 99]));
+        let frames = stack_frames(&functions, &image, &parked(0x80000, f + 0x10));
+        let expected = [
+            (f + 0x10, 0x80000, 0x80020),
+            (g + 8, 0x80020, 0x80028),
+            (f + 1, 0x80028, 0x80030),
+            (top - 1, 0x80030, 0x80038),
+        ];
+        let found: Vec<_> = frames.iter().map(|f| (f.pc, f.sp, f.cfa)).collect();
+        assert_eq!(found, expected);
+        assert_eq!(functions.frame_size(&image, f + 3), Some(0));
+        assert_eq!(functions.frame_size(&image, f + 4), Some(0x18));
+        assert_eq!(functions.frame_size(&image, 0x11380), None);
+        assert_eq!(
+            functions.frames_of_pc(&image, g),
+            [crate::binary::SourceFrame {
+                function: "main.g".into(),
+                file: "a.go".into(),
+                line: 7,
+            }]
+        );
+    }
+
+    #[test]
+    fn link_registers_are_followed() {
+        let mut image = tables();
+        let functions = Functions::new(Abi::LE64, Some("arm64"), &[module(0x10000)]);
+        let (f, g, top) = (0x11000, 0x11100, 0x11201);
+        image.map(0x80000, stack(&[f + 0x20, 2, 3, top, 5, 6]));
+        // g has no frame: its caller is in the register; f's is where its frame begins.
+        let mut goroutine = parked(0x80000, g + 4);
+        goroutine.lr = f + 0x21;
+        let frames = stack_frames(&functions, &image, &goroutine);
+        let found: Vec<_> = frames.iter().map(|f| (f.pc, f.sp, f.cfa)).collect();
+        let below = (f + 0x20, 0x80000, 0x80018);
+        assert_eq!(found.first(), Some(&(g + 4, 0x80000, 0x80000)));
+        assert_eq!(found.get(1), Some(&below));
+    }
+
+    #[test]
+    fn garbage_ends_a_walk() {
+        for seed in 0..200_u64 {
+            let mut image = tables();
+            let mut next = seed;
+            let mut random = || {
+                next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                next >> 33
+            };
+            for _ in 0..64 {
+                let at = 0x10000 + random() % 0xa00;
+                image.poke(at, &[random() as u8]);
+            }
+            let words: Vec<u64> = (0..512).map(|_| 0x11000 + random() % 0x400).collect();
+            image.map(0x80000, stack(&words));
+            for arch in ["amd64", "arm64"] {
+                let functions = Functions::new(Abi::LE64, Some(arch), &[module(0x10000)]);
+                for pc in (0x11000..0x11400).step_by(0x31) {
+                    let frames = stack_frames(&functions, &image, &parked(0x80000, pc));
+                    assert!(frames.len() <= FRAMES_MAX);
+                    assert!(functions.frames_of_pc(&image, pc).len() <= 256);
+                }
+                let astray = Goroutine {
+                    stack: Span {
+                        start: u64::MAX - 16,
+                        len: u64::MAX,
+                    },
+                    ..parked(u64::MAX - 8, 0x11010)
+                };
+                assert!(stack_frames(&functions, &image, &astray).len() < 2);
+            }
+        }
+    }
+
+    #[test]
+    fn registers_have_dwarf_numbers() {
+        let mut thread = ThreadRegisters::default();
+        for (name, value) in [("rax", 1), ("rdx", 2), ("rsp", 7), ("r15", 15), ("rip", 16)] {
+            thread.values.insert(name.into(), value);
+        }
+        let number = |number| thread.dwarf("amd64", number);
+        assert_eq!(
+            [0, 1, 7, 15].map(number),
+            [Some(1), Some(2), Some(7), Some(15)]
+        );
+        assert_eq!((thread.sp(), thread.pc()), (Some(7), Some(16)));
+        assert_eq!(number(17), None);
+        assert_eq!(dwarf_register("arm64", 31), Some("sp"));
+        assert_eq!(thread.dwarf("arm64", 30), None);
+    }
+}

@@ -1,0 +1,122 @@
+"""Goroutines, frames, variables and allocation sites in cores of the frames fixture."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import resource
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import gdbtool
+import toolchains
+
+FRAMES = Path(__file__).parent / "go" / "frames"
+FLAVOURS: dict[str, tuple[str, ...]] = {
+    "symbols": (),
+    "unoptimized": ("-gcflags=all=-N -l",),
+    "stripped": ("-ldflags=-s -w",),
+    "pie-stripped": ("-buildmode=pie", "-ldflags=-s -w"),
+    "pie": ("-buildmode=pie",),
+}
+
+
+class Specimen(NamedTuple):
+    """A core of the fixture, the fixture, and what it says of itself."""
+
+    core: Path
+    program: Path
+    truth: list[dict[str, Any]]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [row for row in self.truth if row["kind"] == kind]
+
+
+@pytest.fixture(scope="session")
+def stackdump() -> Path:
+    """The example that prints what the library finds in a core."""
+    command = ["cargo", "build", "-p", "gomapscope-core", "--example", "stackdump"]
+    done = subprocess.run(
+        [*command, "--message-format=json", "--quiet"],
+        cwd=gdbtool.ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == "stackdump":
+            return Path(message["executable"])
+    raise AssertionError("cargo built no stackdump")
+
+
+def crash(version: str, flavour: str, folder: Path) -> Specimen:
+    """Let the fixture crash, and keep its core."""
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if pattern.startswith("|") or "/" in pattern:
+        pytest.skip(f"this machine's kernel hands cores to {pattern}")
+    program = toolchains.build(FRAMES, version, flags=FLAVOURS[flavour])
+    path = folder / "truth.jsonl"
+
+    def allow_core() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    subprocess.run(
+        [program, path],
+        cwd=folder,
+        env={**os.environ, "GOTRACEBACK": "crash"},
+        preexec_fn=allow_core,
+        capture_output=True,
+        check=False,
+    )
+    (core,) = folder.glob("core*")
+    truth = [json.loads(line) for line in path.read_text().splitlines()]
+    return Specimen(core, program, truth)
+
+
+def dump(stackdump: Path, specimen: Specimen) -> dict[str, Any]:
+    """What the library finds."""
+    command = [str(stackdump), str(specimen.core), str(specimen.program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+#: Callers leaves out wrappers (cmd/internal/objabi/funcid.go).
+WRAPPERS = ("runtime.deferreturn", "runtime.deferCallSave", "runtime.runOpenDeferFrame")
+
+
+def plain(frame: dict[str, Any]) -> tuple[str, str, int]:
+    """A frame as runtime.CallersFrames names it: type arguments are left out."""
+    name = re.sub(r"\[.*\]", "[...]", frame["function"])
+    return name, frame["file"], frame["line"]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("version", toolchains.VERSIONS)
+def test_what_a_core_shows(version: str, flavour: str, stackdump: Path, tmp_path: Path) -> None:
+    specimen = crash(version, flavour, tmp_path)
+    document = dump(stackdump, specimen)
+    assert document["defects"] == []
+    found = {row["id"]: row for row in document["goroutines"]}
+    assert len(found) == len(document["goroutines"])
+    assert min(found) == 1
+
+    stacks = specimen.of("stack")
+    assert len(stacks) == 7
+    for row in stacks:
+        frames = [plain(frame) for frame in found[row["id"]]["frames"]]
+        names = [name for name, _, _ in frames]
+        above = frames[names.index("main.stop") + 1 :]
+        above = [frame for frame in above if frame[0] not in WRAPPERS]
+        assert above == [plain(frame) for frame in row["frames"]]
+    # All that are parked lead to their ends.
+    for row in found.values():
+        if row["known"]:
+            assert row["frames"][-1]["function"] in ("runtime.goexit", "runtime.goexit.abi0")
