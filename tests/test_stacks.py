@@ -120,3 +120,19 @@ def test_what_a_core_shows(version: str, flavour: str, stackdump: Path, tmp_path
     for row in found.values():
         if row["known"]:
             assert row["frames"][-1]["function"] in ("runtime.goexit", "runtime.goexit.abi0")
+
+    # The stacks of the memory profile, behind the allocator's own frames.
+    allocations = {row["object"]: row["frames"] for row in document["allocations"]}
+    sites = specimen.of("alloc")
+    assert len(sites) == 18
+    for row in sites:
+        expected = [plain(frame) for frame in row["frames"]]
+        frames = [plain(frame) for frame in allocations[row["address"]]]
+        assert frames[-len(expected) :] == expected
+        assert all(name.startswith("runtime.") for name, _, _ in frames[: -len(expected)])
+
+    objects = specimen.of("finalized")
+    assert {row["value"] for row in objects} == {"yes", "no"}
+    for row in objects:
+        assert (row["address"] in document["finalized"]) == (row["value"] == "yes")
+        assert row["value"] == "no" or row["captured"]["function"] in document["roots"]

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use gomapscope_core::binary::{Binary, SourceFrame};
 use gomapscope_core::gotype::Types;
-use gomapscope_core::heap::{self, ThreadRegisters};
+use gomapscope_core::heap::{self, AllocationSites, Heap, ThreadRegisters};
 use gomapscope_core::memory::{BlockCache, CoreFile, Memory};
 use serde_json::{Value, json};
 
@@ -31,6 +31,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn hex(address: u64) -> String {
+    format!("{address:#x}")
 }
 
 fn shown(frame: &SourceFrame) -> Value {
@@ -64,5 +68,28 @@ fn dump(core: &Path, exe: &Path) -> Result<Value, Failure> {
             "frames": frames,
         }));
     }
-    Ok(json!({"goroutines": rows, "defects": defects.kept()}))
+    let heap = Heap::open(&types, Rc::clone(&memory))?;
+    let (spans, _) = heap.spans(&*memory)?;
+    let sites = AllocationSites::read(&heap, &types, &*memory, &spans)?;
+    let roots = heap::special_roots(&heap, &types, &*memory, &spans)?;
+    let mut allocations = Vec::new();
+    for (slot, _) in sites.objects() {
+        let frames: Vec<Value> = sites
+            .stack_of(slot)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|pc| functions.frame_of_return(&*memory, *pc))
+            .map(|frame| shown(&frame))
+            .collect();
+        let header = heap.slot_of(slot)?.map_or(0, |slot| slot.header);
+        allocations.push(json!({"object": hex(slot + header), "frames": frames}));
+    }
+    let all_defects = [defects.kept(), sites.defects().kept(), roots.defects.kept()].concat();
+    Ok(json!({
+        "goroutines": rows,
+        "defects": all_defects,
+        "allocations": allocations,
+        "finalized": roots.finalized.iter().copied().map(hex).collect::<Vec<_>>(),
+        "roots": roots.words.iter().copied().map(hex).collect::<Vec<_>>(),
+    }))
 }

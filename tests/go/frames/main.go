@@ -204,13 +204,14 @@ func finalizers() {
 	for i := 0; i < 4; i++ {
 		object := &finalized{next: &finalized{}}
 		text := "no"
+		function := func(*finalized) { fmt.Println(object, text) }
 		if i%2 == 0 {
-			runtime.SetFinalizer(object, func(*finalized) { fmt.Println(i) })
 			text = "yes"
+			runtime.SetFinalizer(object, function)
 		}
 		write(record{
 			Kind: "finalized", Address: hex(uintptr(unsafe.Pointer(object))), Value: text,
-			Captured: map[string]string{"next": hex(uintptr(unsafe.Pointer(object.next)))},
+			Captured: map[string]string{"function": hex(*(*uintptr)(unsafe.Pointer(&function)))},
 		})
 		kept = append(kept, object)
 	}

@@ -542,6 +542,15 @@ impl Functions {
             .map(|table| table.frames_of_pc(memory, pc))
             .unwrap_or_default()
     }
+
+    /// The call of the source that returns to `pc`, as lists of return addresses have one
+    /// for each call, inlined or not (runtime.Callers, the stacks of profiles).
+    #[must_use]
+    pub fn frame_of_return(&self, memory: &dyn Memory, pc: u64) -> Option<SourceFrame> {
+        self.frames_of_pc(memory, pc.checked_sub(1)?)
+            .into_iter()
+            .next()
+    }
 }
 
 /// Bytes of a table, read as far as they are needed.

@@ -281,6 +281,53 @@ pub(crate) const STACK_21: Declared = Declared {
     text: "type stack struct { lo uintptr hi uintptr }",
 };
 
+/// Of go1.21 to go1.23.
+pub(crate) const SPECIAL_21: Declared = Declared {
+    name: "special",
+    since: 21,
+    until: 23,
+    files: MHEAP,
+    text: "type special struct { _ sys.NotInHeap next *special offset uint16 kind byte }",
+};
+
+/// Of go1.24 to go1.27.
+pub(crate) const SPECIAL_24: Declared = Declared {
+    name: "special",
+    since: 24,
+    until: 27,
+    files: MHEAP,
+    text: "type special struct { _ sys.NotInHeap next *special offset uintptr kind byte }",
+};
+
+/// Of go1.24 and go1.25.
+pub(crate) const CLEANUP_24: Declared = Declared {
+    name: "specialCleanup",
+    since: 24,
+    until: 25,
+    files: MHEAP,
+    text: "type specialCleanup struct { _ sys.NotInHeap special special fn *funcval id uint64 }",
+};
+
+/// Of go1.26 and go1.27.
+pub(crate) const CLEANUP_26: Declared = Declared {
+    name: "specialCleanup",
+    since: 26,
+    until: 27,
+    files: MHEAP,
+    text: "type specialCleanup struct { _ sys.NotInHeap special special cleanup cleanupFn id \
+           uint64 }",
+};
+
+/// Of go1.21 to go1.27: what stands in front of a profile's stack.
+pub(crate) const BUCKET_21: Declared = Declared {
+    name: "bucket",
+    since: 21,
+    until: 27,
+    files: &["runtime/mprof.go"],
+    text: "type bucket struct { _ sys.NotInHeap next *bucket allnext *bucket typ bucketType hash \
+           uintptr size uintptr nstk uintptr }",
+};
+
 /// Of go1.21 to go1.27: what a function's tables begin with. Never in need of debug
 /// information, which does not know the tables.
 pub(crate) const FUNC_21: Declared = Declared {
@@ -315,6 +362,11 @@ const ALL: &[Declared] = &[
     GOBUF_21,
     GOBUF_25,
     STACK_21,
+    SPECIAL_21,
+    SPECIAL_24,
+    CLEANUP_24,
+    CLEANUP_26,
+    BUCKET_21,
 ];
 
 /// A field that was found.
@@ -485,15 +537,17 @@ fn size_of(kind: &str, arch: Option<&str>, minor: u16) -> Option<(u64, u64)> {
     }
     Some(match kind {
         "uintptr" | "uint64" | "float64" | "gclinkptr" | "guintptr" | "unsafe.Pointer"
-        | "atomic.Uintptr" | "atomic.Uint64" => (8, 8),
+        | "bucketType" | "atomic.Uintptr" | "atomic.Uint64" => (8, 8),
         "uint32" | "atomic.Uint32" => (4, 4),
         // Structs of words that are declared here whole.
-        "stack" | "gobuf" => {
+        "stack" | "gobuf" | "special" => {
             let nested = Record::of_declaration(kind, (Abi::LE64, arch), minor)?;
-            (nested.size, 8)
+            (nested.size.next_multiple_of(8), 8)
         }
+        // runtime/mcleanup.go: call, fn, arg.
+        "cleanupFn" => (24, 8),
         "uint16" => (2, 2),
-        "uint8" | "bool" | "spanClass" | "mSpanStateBox" => (1, 1),
+        "uint8" | "byte" | "bool" | "spanClass" | "mSpanStateBox" => (1, 1),
         "string" => (16, 8),
         "sys.NotInHeap" => (0, 1),
         // runtime/stack.go: n int32, bytedata *uint8.
@@ -600,6 +654,8 @@ mod tests {
                 "m",
                 "gobuf",
                 "stack",
+                "special",
+                "bucket",
             ] {
                 for arch in ["amd64", "arm64"] {
                     let target = (Abi::LE64, Some(arch));

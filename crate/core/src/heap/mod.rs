@@ -7,6 +7,7 @@
 mod goroutine;
 mod locate;
 mod owned;
+mod profile;
 mod scan;
 mod span;
 
@@ -15,6 +16,7 @@ pub use goroutine::{
 };
 pub use locate::{Located, mheap_by_code, mheap_by_name};
 pub use owned::{Allocated, allocated};
+pub use profile::{AllocationSites, SpecialRoots, special_roots};
 pub use scan::{Evidence, FoundMap, KnownType, Options, Progress, ScanResult, Totals, scan};
 pub use span::{HeapSpan, Pages, Slot, State};
 

@@ -88,6 +88,16 @@ const fn declared(statement: &'static str, row: Declared) -> Assumption {
     }
 }
 
+const fn kinds(since: u16, until: u16, text: &'static str) -> Assumption {
+    Assumption {
+        statement: "without debug information: the numbers of an object's records",
+        since,
+        until,
+        files: &["runtime/mheap.go"],
+        proof: Proof::Text(text),
+    }
+}
+
 const fn everywhere(
     statement: &'static str,
     files: &'static [&'static str],
@@ -109,6 +119,8 @@ const GOROUTINE: &str = "without debug information: g's fields up to goid";
 const THREAD: &str = "without debug information: m's fields up to procid";
 const GOBUF: &str = "without debug information: where a goroutine stopped";
 const STACK: &str = "without debug information: a goroutine's stack";
+const SPECIAL: &str = "without debug information: what records of an object begin with";
+const CLEANUP: &str = "without debug information: an object's cleanup";
 const HEAP_ARENA: &str = "without debug information: heapArena's first fields";
 
 /// All rows.
@@ -309,6 +321,32 @@ pub const ASSUMPTIONS: &[Assumption] = &[
     declared(GOBUF, record::GOBUF_21),
     declared(GOBUF, record::GOBUF_25),
     declared(STACK, record::STACK_21),
+    declared(SPECIAL, record::SPECIAL_21),
+    declared(SPECIAL, record::SPECIAL_24),
+    declared(CLEANUP, record::CLEANUP_24),
+    declared(CLEANUP, record::CLEANUP_26),
+    declared(
+        "what stands in front of a profile's stack, without debug information",
+        record::BUCKET_21,
+    ),
+    kinds(21, 22, "_KindSpecialFinalizer = 1 _KindSpecialProfile = 2"),
+    kinds(
+        23,
+        24,
+        "_KindSpecialFinalizer = 1 _KindSpecialWeakHandle = 2 _KindSpecialProfile = 3",
+    ),
+    kinds(24, 24, "_KindSpecialCleanup = 6"),
+    kinds(
+        25,
+        LAST,
+        "_KindSpecialFinalizer = 2 _KindSpecialWeakHandle = 3 _KindSpecialProfile = 4",
+    ),
+    kinds(25, LAST, "_KindSpecialCleanup = 7"),
+    everywhere(
+        "profile records of allocations are of type 1",
+        &["runtime/mprof.go"],
+        "memProfile bucketType = 1 + iota",
+    ),
     Assumption {
         statement: "goroutines: 2 runs, 3 is in a system call, 0 and 6 have no stack in use",
         since: FIRST,

@@ -1,0 +1,534 @@
+//! What hangs on objects of the heap: the stacks that allocated sampled ones, and the
+//! records that are roots of the collector (runtime/mheap.go: `special`;
+//! runtime/mprof.go: `bucket`; runtime/mgcmark.go: `markrootSpans`).
+
+use std::collections::HashMap;
+
+use super::{Heap, HeapError, HeapSpan, State};
+use crate::binary::Record;
+use crate::gotype::Types;
+use crate::map::Defects;
+use crate::memory::{Abi, AddressHash, Memory, ReadError};
+
+/// Records that are looked at, in all spans together.
+const RECORDS_MAX: u64 = 1 << 24;
+
+/// Records of one kind at one offset: cleanups of one object.
+const EQUAL_MAX: u32 = 1 << 16;
+
+/// Objects with a stack that are kept: 256 MiB.
+const OBJECTS_MAX: usize = 1 << 24;
+
+/// Calls in all stacks that are kept: 128 MiB.
+const CALLS_MAX: usize = 1 << 24;
+
+/// runtime.maxProfStackDepth since go1.23; runtime.maxStack was 32 before.
+const DEPTH_MAX: u64 = 1024;
+
+/// runtime.memProfile.
+const MEM_PROFILE: u64 = 1;
+
+/// Records are looked at between two checks whether the user wants to stop.
+const CHECKPOINT: u64 = 4096;
+
+/// Where the fields lie, and which number is which kind.
+struct Layout {
+    abi: Abi,
+    special: Record,
+    /// Where what follows a `special` begins.
+    data: u64,
+    /// Words of a cleanup that can be pointers.
+    cleanup_words: u64,
+    kinds: Kinds,
+    bucket: Option<Record>,
+}
+
+/// The numbers of the kinds that are used; `None` if the release lacks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kinds {
+    finalizer: Option<u64>,
+    weak_handle: Option<u64>,
+    profile: Option<u64>,
+    cleanup: Option<u64>,
+}
+
+impl Kinds {
+    fn of_release(minor: u16) -> Self {
+        let (finalizer, weak_handle, profile, cleanup) = match minor {
+            0..=22 => (1, None, 2, None),
+            23 => (1, Some(2), 3, None),
+            24 => (1, Some(2), 3, Some(6)),
+            _ => (2, Some(3), 4, Some(7)),
+        };
+        Self {
+            finalizer: Some(finalizer),
+            weak_handle,
+            profile: Some(profile),
+            cleanup,
+        }
+    }
+}
+
+/// One record.
+#[derive(Debug, Clone, Copy)]
+struct Special<'a> {
+    span: &'a HeapSpan,
+    /// Of the object, from the start of the span.
+    offset: u64,
+    kind: u64,
+    /// The address of what follows.
+    data: u64,
+}
+
+impl Special<'_> {
+    /// Where the object's slot begins.
+    fn slot(&self) -> u64 {
+        // The offset lies inside the span, so nothing can overflow.
+        let rest = self.offset.checked_rem(self.span.slot_size).unwrap_or(0);
+        self.span.base + self.offset - rest
+    }
+}
+
+impl Layout {
+    fn of(types: &Types) -> Result<Self, HeapError> {
+        let binary = types.binary();
+        let abi = binary.abi();
+        let minor = binary
+            .version()
+            .and_then(|version| Some(version.release?.minor));
+        let unknown = || HeapError::Unknown("runtime.special is not known".to_owned());
+        let find = |name: &str| Record::find(name, binary.dwarf(), (abi, binary.arch()), minor);
+        let special = find("special").ok_or_else(unknown)?;
+        let fields = ["next", "offset", "kind"];
+        let len = special.span_of(&fields);
+        if abi != Abi::LE64 || len > 64 || fields.iter().any(|f| special.field(f).is_none()) {
+            return Err(unknown());
+        }
+        let constant = |name: &str| {
+            let value = binary
+                .dwarf()?
+                .constant(&format!("runtime._KindSpecial{name}"))?;
+            u64::try_from(value).ok()
+        };
+        let kinds = if constant("Profile").is_some() {
+            Kinds {
+                finalizer: constant("Finalizer"),
+                weak_handle: constant("WeakHandle"),
+                profile: constant("Profile"),
+                cleanup: constant("Cleanup"),
+            }
+        } else {
+            Kinds::of_release(minor.ok_or_else(unknown)?)
+        };
+        // One function up to go1.25, then what calls it, the function and its argument.
+        let cleanup_words = find("specialCleanup")
+            .and_then(|record| record.field("cleanup"))
+            .map_or(1, |place| (place.size / 8).clamp(1, 8));
+        let bucket = find("bucket").filter(|bucket| {
+            let known = ["typ", "size", "nstk"]
+                .iter()
+                .all(|f| bucket.field(f).is_some());
+            known && bucket.size <= 4096
+        });
+        Ok(Self {
+            abi,
+            data: len.next_multiple_of(8),
+            special,
+            cleanup_words,
+            kinds,
+            bucket,
+        })
+    }
+
+    /// Hands every record of every span to `visit`.
+    fn walk(
+        &self,
+        memory: &dyn Memory,
+        spans: &[HeapSpan],
+        defects: &mut Defects,
+        visit: &mut dyn FnMut(Special<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut bytes = vec![0; self.data as usize];
+        let mut left = RECORDS_MAX;
+        for span in spans.iter().filter(|span| span.state == State::InUse) {
+            let len = span.end().saturating_sub(span.base);
+            let mut at = span.specials;
+            let mut last = (0, 0);
+            let mut equal = 0;
+            while at != 0 {
+                if left == 0 {
+                    defects.push(
+                        "special-count",
+                        at,
+                        format!("no more than {RECORDS_MAX} records"),
+                        "more",
+                        "the rest of them",
+                    );
+                    return Ok(());
+                }
+                left -= 1;
+                if left.is_multiple_of(CHECKPOINT) {
+                    memory.checkpoint(0, 0)?;
+                }
+                match memory.read(at, &mut bytes) {
+                    Ok(()) => {}
+                    Err(ReadError::Interrupted) => return Err(ReadError::Interrupted),
+                    Err(ReadError::Fault { .. }) => {
+                        defects.push(
+                            "special-unreadable",
+                            at,
+                            "a readable record",
+                            "unreadable memory",
+                            "the records behind it",
+                        );
+                        break;
+                    }
+                }
+                let value = |name: &str| self.special.value(self.abi, &bytes, name).unwrap_or(0);
+                let (offset, kind) = (value("offset"), value("kind") & 0xff);
+                // The list is sorted, so a circle is a contradiction.
+                equal = if (offset, kind) == last { equal + 1 } else { 0 };
+                if offset >= len || (offset, kind) < last || equal > EQUAL_MAX {
+                    defects.push(
+                        "special-order",
+                        at,
+                        "records in the order of their objects",
+                        format!("offset {offset} of {len} behind {}", last.0),
+                        "the records behind it",
+                    );
+                    break;
+                }
+                last = (offset, kind);
+                visit(Special {
+                    span,
+                    offset,
+                    kind,
+                    data: at.wrapping_add(self.data),
+                })?;
+                at = value("next");
+            }
+        }
+        Ok(())
+    }
+
+    fn words(&self, memory: &dyn Memory, at: u64, count: u64) -> Result<Vec<u64>, ReadError> {
+        let mut words = Vec::new();
+        for index in 0..count {
+            match self.abi.read_pointer(memory, at.wrapping_add(8 * index)) {
+                Ok(word) => words.push(word),
+                Err(ReadError::Fault { .. }) => break,
+                Err(interrupted) => return Err(interrupted),
+            }
+        }
+        Ok(words)
+    }
+
+    /// The calls of a `runtime.bucket`; `None` if it is none of the memory profile's.
+    fn calls(
+        &self,
+        memory: &dyn Memory,
+        at: u64,
+        most: u64,
+    ) -> Result<Option<Vec<u64>>, ReadError> {
+        let Some(record) = &self.bucket else {
+            return Ok(None);
+        };
+        let mut bytes = vec![0; record.size as usize];
+        let read = |at: u64, bytes: &mut [u8]| match memory.read(at, bytes) {
+            Ok(()) => Ok(true),
+            Err(ReadError::Fault { .. }) => Ok(false),
+            Err(interrupted) => Err(interrupted),
+        };
+        if !at.is_multiple_of(8) || !read(at, &mut bytes)? {
+            return Ok(None);
+        }
+        let value = |name: &str| record.value(self.abi, &bytes, name).unwrap_or(0);
+        let (kind, size, count) = (value("typ"), value("size"), value("nstk"));
+        if kind != MEM_PROFILE || count == 0 || count > DEPTH_MAX || size == 0 || size > most {
+            return Ok(None);
+        }
+        let mut words = vec![0; 8 * count as usize];
+        let behind = at.wrapping_add(record.size.next_multiple_of(8));
+        Ok(read(behind, &mut words)?
+            .then(|| words.chunks_exact(8).map(|w| self.abi.uint(w)).collect()))
+    }
+}
+
+/// Which calls allocated an object, for those that the memory profile sampled: one in
+/// 512 KiB, unless the program set `runtime.MemProfileRate`. Empty if the program never uses
+/// the profile.
+#[derive(Debug, Clone, Default)]
+pub struct AllocationSites {
+    /// Slot and number of the stack, by slot.
+    objects: Vec<(u64, u32)>,
+    /// Where each stack begins in `calls`; one more than there are stacks.
+    starts: Vec<usize>,
+    calls: Vec<u64>,
+    defects: Defects,
+}
+
+impl AllocationSites {
+    /// Reads the stacks of all sampled objects in `spans`, each stack once.
+    ///
+    /// # Errors
+    /// When the runtime's structures are not known, or the user wants to stop. What is
+    /// unreadable or contradictory is a defect.
+    pub fn read(
+        _heap: &Heap,
+        types: &Types,
+        memory: &dyn Memory,
+        spans: &[HeapSpan],
+    ) -> Result<Self, HeapError> {
+        let layout = Layout::of(types)?;
+        Ok(Self::collect(&layout, memory, spans)?)
+    }
+
+    fn collect(
+        layout: &Layout,
+        memory: &dyn Memory,
+        spans: &[HeapSpan],
+    ) -> Result<Self, ReadError> {
+        let mut sites = Self {
+            starts: vec![0],
+            ..Self::default()
+        };
+        let mut defects = Defects::default();
+        // By bucket: the number of its stack, or that it is none.
+        let mut seen: HashMap<u64, Option<u32>, AddressHash> = HashMap::default();
+        layout.walk(memory, spans, &mut defects, &mut |special| {
+            let (span, data) = (special.span, special.data);
+            if Some(special.kind) != layout.kinds.profile || sites.objects.len() >= OBJECTS_MAX {
+                return Ok(());
+            }
+            let Some(bucket) = layout.words(memory, data, 1)?.first().copied() else {
+                return Ok(());
+            };
+            let slot = special.slot();
+            let most = span.end().saturating_sub(span.base);
+            let stack = match seen.get(&bucket) {
+                Some(known) => *known,
+                None => {
+                    let calls = layout.calls(memory, bucket, most)?;
+                    let number = calls.and_then(|calls| sites.keep(&calls));
+                    seen.insert(bucket, number);
+                    number
+                }
+            };
+            match stack {
+                Some(stack) => sites.objects.push((slot, stack)),
+                None => sites.defects.push(
+                    "profile-record",
+                    bucket,
+                    "the stack of an allocation",
+                    "something else",
+                    "where the object was allocated",
+                ),
+            }
+            Ok(())
+        })?;
+        for defect in defects.kept() {
+            let (code, address) = (defect.code, defect.address);
+            let (expected, found, skipped) = (&defect.expected, &defect.found, &defect.skipped);
+            sites.defects.push(code, address, expected, found, skipped);
+        }
+        sites.objects.sort_unstable();
+        sites.objects.dedup_by_key(|(slot, _)| *slot);
+        Ok(sites)
+    }
+
+    fn keep(&mut self, calls: &[u64]) -> Option<u32> {
+        if self.calls.len() + calls.len() > CALLS_MAX {
+            return None;
+        }
+        let number = u32::try_from(self.starts.len().checked_sub(1)?).ok()?;
+        self.calls.extend_from_slice(calls);
+        self.starts.push(self.calls.len());
+        Some(number)
+    }
+
+    /// The calls that led to the object in the slot that begins at `slot`
+    /// ([`super::Slot::base`]): return addresses, innermost first, one for each call of the
+    /// source, inlined or not. [`crate::binary::Functions::frame_of_return`] names one.
+    #[must_use]
+    pub fn stack_of(&self, slot: u64) -> Option<&[u64]> {
+        let index = self
+            .objects
+            .binary_search_by_key(&slot, |(slot, _)| *slot)
+            .ok()?;
+        self.stack(self.objects.get(index)?.1)
+    }
+
+    fn stack(&self, number: u32) -> Option<&[u64]> {
+        let number = number as usize;
+        let (start, end) = (*self.starts.get(number)?, *self.starts.get(number + 1)?);
+        self.calls.get(start..end)
+    }
+
+    /// Objects whose stack is known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// All objects whose stack is known, by address, with the number of the stack: equal
+    /// numbers are equal stacks.
+    pub fn objects(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.objects.iter().copied()
+    }
+
+    /// What was unreadable or contradictory.
+    #[must_use]
+    pub fn defects(&self) -> &Defects {
+        &self.defects
+    }
+}
+
+/// What the collector's roots in records of objects are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpecialRoots {
+    /// Pointers in the records: the functions of finalizers and cleanups, the arguments
+    /// of cleanups (since go1.26), the handles of weak pointers (since go1.23). Not all
+    /// point into the heap.
+    pub words: Vec<u64>,
+    /// The slots of objects that have a finalizer. The object itself need not be in use, but what
+    /// it points to is kept.
+    pub finalized: Vec<u64>,
+    /// What was unreadable or contradictory.
+    pub defects: Defects,
+}
+
+/// Collects them from all spans.
+///
+/// # Errors
+/// When the runtime's structures are not known, or the user wants to stop. What is
+/// unreadable or contradictory is a defect.
+pub fn special_roots(
+    _heap: &Heap,
+    types: &Types,
+    memory: &dyn Memory,
+    spans: &[HeapSpan],
+) -> Result<SpecialRoots, HeapError> {
+    let layout = Layout::of(types)?;
+    let mut roots = SpecialRoots::default();
+    let mut defects = Defects::default();
+    layout.walk(memory, spans, &mut defects, &mut |special| {
+        let kind = Some(special.kind);
+        let count = if kind == layout.kinds.finalizer {
+            if roots.finalized.len() < OBJECTS_MAX {
+                roots.finalized.push(special.slot());
+            }
+            1
+        } else if kind == layout.kinds.weak_handle {
+            1
+        } else if kind == layout.kinds.cleanup {
+            layout.cleanup_words
+        } else {
+            0
+        };
+        if count > 0 && roots.words.len() < OBJECTS_MAX {
+            let words = layout.words(memory, special.data, count)?;
+            roots
+                .words
+                .extend(words.into_iter().filter(|word| *word != 0));
+        }
+        Ok(())
+    })?;
+    roots.defects = defects;
+    roots.finalized.dedup();
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Image;
+
+    fn layout(minor: u16) -> Layout {
+        let record =
+            |name| Record::of_declaration(name, (Abi::LE64, Some("amd64")), minor).unwrap();
+        let special = record("special");
+        Layout {
+            abi: Abi::LE64,
+            data: special.size.next_multiple_of(8),
+            special,
+            cleanup_words: 1,
+            kinds: Kinds::of_release(minor),
+            bucket: Some(record("bucket")),
+        }
+    }
+
+    fn span() -> HeapSpan {
+        HeapSpan {
+            base: 0x100_0000,
+            pages: 1,
+            slots: 128,
+            slot_size: 64,
+            specials: 0x1000,
+            state: State::InUse,
+            ..HeapSpan::default()
+        }
+    }
+
+    fn words(words: &[u64]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// Two records of go1.27, at offsets 0x48 and 0x80, of one bucket with two calls.
+    fn image() -> Image {
+        let mut image = Image::new();
+        image.map(
+            0x1000,
+            words(&[0x1020, 0x48, 4, 0x2000, 0, 0x80, 4, 0x2000, 0, 0]),
+        );
+        image.map(0x2000, words(&[0, 0, 1, 0, 64, 2, 0x111, 0x222]));
+        image
+    }
+
+    #[test]
+    fn sampled_objects_have_stacks() {
+        let image = image();
+        let sites = AllocationSites::collect(&layout(27), &image, &[span()]).unwrap();
+        assert!(sites.defects().is_empty());
+        let expected = Some(&[0x111, 0x222][..]);
+        assert_eq!(sites.stack_of(0x100_0040), expected);
+        assert_eq!(sites.stack_of(0x100_0080), expected);
+        assert_eq!(sites.stack_of(0x100_0000), None);
+        assert_eq!(sites.objects().map(|(_, stack)| stack).max(), Some(0));
+    }
+
+    #[test]
+    fn kinds_have_the_numbers_of_their_release() {
+        for (minor, profile) in [(21, 2), (22, 2), (23, 3), (24, 3), (25, 4), (28, 4)] {
+            assert_eq!(Kinds::of_release(minor).profile, Some(profile));
+        }
+        assert_eq!((layout(23).data, layout(24).data), (16, 24));
+    }
+
+    #[test]
+    fn circles_and_garbage_end() {
+        let mut circle = image();
+        // The second record leads back to the first.
+        circle.poke(0x1020, &0x1000_u64.to_le_bytes());
+        let sites = AllocationSites::collect(&layout(27), &circle, &[span()]).unwrap();
+        assert_eq!((sites.len(), sites.defects().total()), (2, 1));
+        // And to itself.
+        circle.poke(0x1020, &0x1020_u64.to_le_bytes());
+        let sites = AllocationSites::collect(&layout(27), &circle, &[span()]).unwrap();
+        assert_eq!(sites.len(), 2);
+        for offset in (0..0x50).step_by(8) {
+            for value in [0, 1, u64::MAX, 1 << 63, 0x1008, 0x2000] {
+                let mut image = image();
+                image.poke(0x1000 + offset, &u64::to_le_bytes(value));
+                image.poke(0x2000 + offset, &u64::to_le_bytes(value));
+                let sites = AllocationSites::collect(&layout(27), &image, &[span()]).unwrap();
+                assert!(sites.len() <= 2);
+            }
+        }
+    }
+}
