@@ -136,3 +136,51 @@ def test_what_a_core_shows(version: str, flavour: str, stackdump: Path, tmp_path
     for row in objects:
         assert (row["address"] in document["finalized"]) == (row["value"] == "yes")
         assert row["value"] == "no" or row["captured"]["function"] in document["roots"]
+
+    if "stripped" in flavour:
+        assert document["values"] == document["globals"] == []
+        return
+    values: dict[tuple[int, str], set[str]] = {}
+    for row in document["values"]:
+        values.setdefault((row["id"], row["name"]), set()).add(row["value"])
+    for row in specimen.of("value"):
+        known = values.get((row["id"], row["name"]), set())
+        assert row["value"] in known, f"{row['function']}.{row['name']} is not in {known}"
+
+    (truth,) = specimen.of("global")
+    assert truth["value"] in [
+        row["value"] for row in document["globals"] if row["name"] == truth["name"]
+    ]
+
+    code = {row["entry"]: row for row in document["closures"]}
+    (closure,) = specimen.of("closure")
+    captured = code[closure["address"]]["captured"]
+    if int(version.split(".")[1]) < 23:
+        assert captured == []
+    else:
+        assert {row["name"] for row in captured} == set(closure["captured"])
+        assert [row["offset"] for row in captured] == [8, 16, 24]
+        assert [row["name"] for row in captured if row["escaped"]] == ["changed"]
+    (method,) = specimen.of("method")
+    assert code[method["address"]]["receiver"] == "*main.counter"
+
+
+@pytest.mark.parametrize("version", ["1.21.13", "1.24.11", "1.27.3"])
+def test_nothing_in_a_core_makes_it_crash(version: str, stackdump: Path, tmp_path: Path) -> None:
+    specimen = crash(version, "symbols", tmp_path)
+    whole = specimen.core.read_bytes()
+    damaged = specimen._replace(core=tmp_path / "damaged")
+    chance = random.Random(version)
+    for round_ in range(24):
+        data = bytearray(whole)
+        if round_ % 4 == 0:
+            del data[chance.randrange(64, len(data)) :]
+        for _ in range(4 ** (round_ % 8)):
+            at = chance.randrange(0, len(data) - 8) & ~7
+            value = chance.choice([0, 1, 2**63, 2**64 - 1, 2**64 - 8, chance.getrandbits(64)])
+            data[at : at + 8] = value.to_bytes(8, "little")
+        damaged.core.write_bytes(data)
+        command = [str(stackdump), str(damaged.core), str(damaged.program)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        # 101: a panic; below 0: a signal.
+        assert done.returncode in (0, 1), f"round {round_}: {done.stderr}"

@@ -5,8 +5,10 @@
 //   - stack: a goroutine and its calls above stop, as runtime.CallersFrames names them
 //   - value: the first word of a variable of a goroutine, in the function named
 //   - alloc: an object, and the calls that led to it
-//   - finalized: an object with a finalizer, or with nothing of the kind
-//   - closure: a function value, and the first words of what it captured
+//   - finalized: an object with a finalizer, or with none, and its function
+//   - closure: a function value by its code, and the first words of what it captured
+//   - method: the code of a method value
+//   - global: a package-level variable
 package main
 
 import (
@@ -101,10 +103,10 @@ func value(function, name string, value uintptr) {
 }
 
 // inlined is inlined into its caller, as is the one it calls.
-func inlined(depth int) int {
+func inlined(depth int, passed map[string]int) int {
 	first := depth + 0x1000
 	again := inlinedToo(first)
-	return again + first
+	return again + first + len(passed)
 }
 
 func inlinedToo(depth int) int {
@@ -114,8 +116,9 @@ func inlinedToo(depth int) int {
 }
 
 //go:noinline
-func inlining(depth int) int {
-	return inlined(depth) + depth
+func inlining(depth int, outer map[string]int) int {
+	value("main.inlining", "passed", word(outer))
+	return inlined(depth, outer) + depth
 }
 
 //go:noinline
@@ -138,10 +141,15 @@ func (h *holder[T]) method(with T) T {
 	return h.held
 }
 
+type counter struct{ number int }
+
+func (c *counter) count() int { return c.number }
+
 // locals has variables of several kinds that are in use behind the call of stop.
 //
 //go:noinline
 func locals(number int, given map[string]int) int {
+	// On the stack, which moves.
 	local := map[string]int{"number": number, "again": len(given)}
 	for i := 0; i < 20; i++ {
 		local[strconv.Itoa(i)] = i
@@ -152,7 +160,6 @@ func locals(number int, given map[string]int) int {
 	wide := [3]int{number, number + 1, number + 2}
 	value("main.locals", "number", uintptr(number))
 	value("main.locals", "given", word(given))
-	value("main.locals", "local", word(local))
 	value("main.locals", "escaping", word(escaping))
 	value("main.locals", "wide", uintptr(wide[0]))
 	// A block of its own.
@@ -233,7 +240,7 @@ func closures(number int, given map[string]int) {
 		},
 	})
 	kept = append(kept, function)
-	method := (&holder[int]{held: number}).method
+	method := (&counter{number}).count
 	write(record{Kind: "method", Address: hex(**(**uintptr)(unsafe.Pointer(&method)))})
 	kept = append(kept, method)
 }
@@ -246,14 +253,14 @@ func main() {
 	output = json.NewEncoder(file)
 	given := map[string]int{"given": 1}
 	parked.Add(7)
-	go func() { inlining(3) }()
+	go func() { inlining(3, given) }()
 	go func() { recursive(50) }()
 	go func() { (&holder[string]{}).method("with") }()
 	go func() { (&holder[[2]int]{}).method([2]int{1, 2}) }()
 	go func() { locals(0x12345, given) }()
 	go func() { faulting(nil) }()
 	go func() {
-		defer func() { inlining(4) }()
+		defer func() { inlining(4, given) }()
 	}()
 	parked.Wait()
 	for size := 16; size <= 1<<20; size *= 4 {

@@ -10,10 +10,13 @@ use std::sync::Arc;
 
 use gimli::{AttributeValue, EndianSlice, RunTimeEndian, constants as dw};
 
-use super::BinaryError;
+use once_cell::unsync::OnceCell;
 
-type Reader<'a> = EndianSlice<'a, RunTimeEndian>;
-type Entry<'a> = gimli::DebuggingInformationEntry<Reader<'a>>;
+use super::BinaryError;
+use super::variables::Subprograms;
+
+pub(super) type Reader<'a> = EndianSlice<'a, RunTimeEndian>;
+pub(super) type Entry<'a> = gimli::DebuggingInformationEntry<Reader<'a>>;
 
 // cmd/internal/dwarf: the attributes Go adds, DW_AT_lo_user (0x2000) + 0x900 on.
 const AT_GO_KIND: gimli::DwAt = gimli::DwAt(0x2900);
@@ -64,24 +67,26 @@ pub struct Die {
     pub children: Vec<Die>,
 }
 
-struct UnitEntry {
-    offset: usize,
-    end: usize,
-    abbreviations: Arc<gimli::Abbreviations>,
+pub(super) struct UnitEntry {
+    pub(super) offset: usize,
+    pub(super) end: usize,
+    pub(super) abbreviations: Arc<gimli::Abbreviations>,
 }
 
 /// The debug information of an executable.
 pub struct Dwarf {
     sections: gimli::DwarfSections<Vec<u8>>,
     endian: RunTimeEndian,
-    units: Vec<UnitEntry>,
+    pub(super) units: Vec<UnitEntry>,
     types: HashMap<Box<str>, DieOffset>,
     by_runtime_type: HashMap<u64, DieOffset>,
-    variables: HashMap<Box<str>, DieOffset>,
+    pub(super) variables: HashMap<Box<str>, DieOffset>,
     constants: HashMap<Box<str>, i64>,
     packages: HashMap<String, String>,
     version: u16,
     producer: Option<String>,
+    /// Made when the first is asked for: most commands need no functions.
+    pub(super) subprograms: OnceCell<Subprograms>,
 }
 
 impl std::fmt::Debug for Dwarf {
@@ -112,6 +117,10 @@ impl Dwarf {
             gimli::SectionId::DebugLineStr,
             gimli::SectionId::DebugStrOffsets,
             gimli::SectionId::DebugAddr,
+            gimli::SectionId::DebugLoc,
+            gimli::SectionId::DebugLocLists,
+            gimli::SectionId::DebugRanges,
+            gimli::SectionId::DebugRngLists,
         ];
         let sections = gimli::DwarfSections::load(|id| {
             let data = if wanted.contains(&id) {
@@ -137,6 +146,7 @@ impl Dwarf {
             packages: HashMap::new(),
             version: 0,
             producer: None,
+            subprograms: OnceCell::new(),
         };
         dwarf.index()?;
         Ok(dwarf)
@@ -233,7 +243,7 @@ impl Dwarf {
         Ok(die)
     }
 
-    fn borrow(&self) -> gimli::Dwarf<Reader<'_>> {
+    pub(super) fn borrow(&self) -> gimli::Dwarf<Reader<'_>> {
         self.sections
             .borrow(|section| EndianSlice::new(section, self.endian))
     }
@@ -431,7 +441,7 @@ fn is_indexed(tag: gimli::DwTag) -> bool {
     )
 }
 
-fn string<'a>(
+pub(super) fn string<'a>(
     dwarf: &gimli::Dwarf<Reader<'a>>,
     value: AttributeValue<Reader<'a>>,
 ) -> Option<Reader<'a>> {
@@ -443,7 +453,7 @@ fn string<'a>(
     }
 }
 
-fn text<'a>(
+pub(super) fn text<'a>(
     dwarf: &gimli::Dwarf<Reader<'a>>,
     value: Option<AttributeValue<Reader<'a>>>,
 ) -> Option<String> {
@@ -452,7 +462,7 @@ fn text<'a>(
 
 /// An unsigned number, whatever form it is written in. Go writes
 /// `DW_AT_go_runtime_type` in an address form that holds an offset.
-fn number(value: AttributeValue<Reader<'_>>) -> Option<u64> {
+pub(super) fn number(value: AttributeValue<Reader<'_>>) -> Option<u64> {
     match value {
         AttributeValue::Addr(address) => Some(address),
         AttributeValue::SecOffset(offset) => Some(offset as u64),
@@ -499,8 +509,12 @@ mod tests {
         for seed in 0..64_u8 {
             let section = |_: &str| (0..512_u32).map(|i| (i as u8).wrapping_mul(seed)).collect();
             if let Ok(dwarf) = Dwarf::load(section, seed % 2 == 0) {
+                let _ = dwarf.globals();
                 for offset in 0..600 {
                     let _ = dwarf.die(DieOffset(offset));
+                    let _ = dwarf.variables_at(offset as u64);
+                    let _ = dwarf.variables_in_call(offset as u64);
+                    let _ = dwarf.closure_variables(offset as u64);
                 }
             }
         }

@@ -5,6 +5,7 @@ mod dwarf;
 mod moduledata;
 mod pclntab;
 pub(crate) mod record;
+mod variables;
 
 pub use buildinfo::{GoVersion, Release};
 pub use dwarf::{Die, DieOffset, Dwarf};
@@ -12,6 +13,7 @@ pub use moduledata::{Module, first_module, modules};
 pub(crate) use pclntab::FrameInfo;
 pub use pclntab::{Function, FunctionTable, Functions, SourceFrame};
 pub use record::{Place, Record};
+pub use variables::{ClosureVariable, GlobalVariable, Variable, VariablePlace};
 
 use std::collections::HashMap;
 use std::io::BufReader;

@@ -166,6 +166,8 @@ pub struct StackFrame {
     /// The canonical frame address: one past its highest, where the caller's frame
     /// begins.
     pub cfa: u64,
+    /// It stands in a call, which returns to the byte behind `pc`; else it stands at `pc`.
+    pub in_call: bool,
 }
 
 /// Where the fields lie.
@@ -565,7 +567,12 @@ pub fn stack_frames(
         let Some(cfa) = end.filter(|end| *end <= goroutine.stack.end()) else {
             break;
         };
-        frames.push(StackFrame { pc: at, sp, cfa });
+        frames.push(StackFrame {
+            pc: at,
+            sp,
+            cfa,
+            in_call: !exact,
+        });
         // Parked goroutines did not get as far as to write SP; where a thread's registers
         // were taken, or in the middle of a stack, that is not known.
         let parked = innermost && goroutine.registers.is_none();
