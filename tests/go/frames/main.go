@@ -148,7 +148,7 @@ func (c *counter) count() int { return c.number }
 // locals has variables of several kinds that are in use behind the call of stop.
 //
 //go:noinline
-func locals(number int, given map[string]int) int {
+func locals(number int, text string, given map[string]int) int {
 	// On the stack, which moves.
 	local := map[string]int{"number": number, "again": len(given)}
 	for i := 0; i < 20; i++ {
@@ -157,11 +157,10 @@ func locals(number int, given map[string]int) int {
 	escaping := map[string]int{"escaping": number}
 	add := func(key string) { escaping = map[string]int{key: escaping["escaping"]} }
 	kept = append(kept, add)
-	wide := [3]int{number, number + 1, number + 2}
 	value("main.locals", "number", uintptr(number))
 	value("main.locals", "given", word(given))
 	value("main.locals", "escaping", word(escaping))
-	value("main.locals", "wide", uintptr(wide[0]))
+	value("main.locals", "text", uintptr(unsafe.Pointer(unsafe.StringData(text))))
 	// A block of its own.
 	if number > 0 {
 		inner := map[string]int{"inner": number}
@@ -171,8 +170,7 @@ func locals(number int, given map[string]int) int {
 		kept = append(kept, inner)
 	}
 	add("behind")
-	wide[number%3]++
-	return len(local) + len(given) + number + wide[1] + wide[number%2]
+	return len(local) + len(given) + number + strings.Count(text, "t")
 }
 
 //go:noinline
@@ -257,7 +255,7 @@ func main() {
 	go func() { recursive(50) }()
 	go func() { (&holder[string]{}).method("with") }()
 	go func() { (&holder[[2]int]{}).method([2]int{1, 2}) }()
-	go func() { locals(0x12345, given) }()
+	go func() { locals(0x12345, "text", given) }()
 	go func() { faulting(nil) }()
 	go func() {
 		defer func() { inlining(4, given) }()
