@@ -70,7 +70,7 @@ fn dump(core: &Path, exe: &Path) -> Result<Value, Failure> {
             };
             let pc = frame.pc.wrapping_sub(bias);
             let variables = match dwarf {
-                Some(dwarf) if frame.in_call => dwarf.variables_in_call(pc + 1),
+                Some(dwarf) if frame.in_call => dwarf.variables_in_call(pc.wrapping_add(1)),
                 Some(dwarf) => dwarf.variables_at(pc),
                 None => Vec::new(),
             };
@@ -81,6 +81,10 @@ fn dump(core: &Path, exe: &Path) -> Result<Value, Failure> {
                         word(frame.cfa.wrapping_add_signed(*offset))
                     }
                     Some((VariablePlace::Address(address), _)) => word(address.wrapping_add(bias)),
+                    Some((VariablePlace::Register(number), _)) if !frame.in_call => goroutine
+                        .registers
+                        .and_then(|index| threads.get(index))
+                        .and_then(|thread| thread.dwarf(binary.arch()?, *number)),
                     _ => None,
                 };
                 let value = if variable.escaped {
