@@ -1,0 +1,35 @@
+package main
+
+// Cycle is garbage that refers to itself.
+type Cycle struct {
+	m    map[string]*Cycle
+	self *Cycle
+}
+
+// makeGarbage makes maps that nothing refers to, in a goroutine that ends: its stack is none.
+func makeGarbage() {
+	done := make(chan struct{})
+	go func() {
+		garbage()
+		close(done)
+	}()
+	<-done
+}
+
+//go:noinline
+func garbage() {
+	var list *Node
+	for i := 0; i < 100; i++ {
+		noteGarbage("garbage", mk[map[string]int](size(i)))
+		noteGarbage("garbage", mk[map[int]*User](size(i)))
+		noteGarbage("garbage, pointer-free", mk[map[uint32]uint32](size(i)))
+		list = &Node{list, noteGarbage("garbage in a list", mk[map[int]uint8](size(i)))}
+	}
+	for i := 0; i < 20; i++ {
+		c := &Cycle{}
+		c.self = c
+		c.m = noteGarbage("garbage in a cycle", map[string]*Cycle{"self": c})
+		outer := noteGarbage("garbage in garbage", map[string]map[int]string{})
+		outer["inner"] = noteGarbage("garbage in garbage", mk[map[int]string](size(i)))
+	}
+}
