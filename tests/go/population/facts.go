@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,6 +47,9 @@ func add(f fact) {
 	noting.Lock()
 	defer noting.Unlock()
 	if i, ok := known[f.header]; ok {
+		if facts[i].typ != f.typ || facts[i].State != f.State {
+			fail("%s and %s: two maps at %#x", facts[i].Place, f.Place, f.header)
+		}
 		// Two ways lead to it: no single one is right.
 		if facts[i].Holder != f.Holder {
 			facts[i].Holder = ""
@@ -175,6 +179,31 @@ func subscript(key reflect.Value) string {
 	return ""
 }
 
+// most is how many entries a map has at most.
+const most = 5000
+
+// recheck collects garbage and holds what is left against the truth. One collection leaves the pool
+// alone. With GODEBUG=clobberfree=1 the runtime overwrites what it frees.
+func recheck() {
+	// Before the collection: what allocates after it may get freed memory.
+	clobbers := strings.Contains(os.Getenv("GODEBUG"), "clobberfree=1")
+	runtime.GC()
+	for _, f := range facts {
+		switch {
+		case f.OnStack:
+			// The collection may have moved the stack.
+		case f.State == "live":
+			if n := reflect.NewAt(f.typ, unsafe.Pointer(&f.header)).Elem().Len(); n != f.Len {
+				fail("%s: %v had %d entries and has %d", f.Place, f.typ, f.Len, n)
+			}
+		case clobbers && f.Len > 0:
+			if n := reflect.NewAt(f.typ, unsafe.Pointer(&f.header)).Elem().Len(); n == f.Len {
+				fail("%s: %v is alive", f.Place, f.typ)
+			}
+		}
+	}
+}
+
 // write puts all facts into a file. A map may have changed since it was noted.
 func write(name string) {
 	file, err := os.Create(name)
@@ -187,6 +216,9 @@ func write(name string) {
 		f := &facts[i]
 		if f.State == "live" {
 			f.Len = reflect.NewAt(f.typ, unsafe.Pointer(&f.header)).Elem().Len()
+			if f.Len < 0 || f.Len > most {
+				fail("%s: %d entries in %v", f.Place, f.Len, f.typ)
+			}
 		}
 		if err := enc.Encode(f); err != nil {
 			fail("%v", err)

@@ -24,7 +24,9 @@ var (
 	// told takes what goroutines say of maps on their stacks.
 	told = make(chan stackFact, 1000)
 	// never is what goroutines wait for.
-	never   = make(chan struct{})
+	never = make(chan struct{})
+	// nobody receives from this one.
+	nobody  = make(chan struct{})
 	lock    sync.Mutex
 	onLock  = sync.NewCond(&lock)
 	tellers int
@@ -60,7 +62,7 @@ func blocked(way int) {
 		group.Add(1)
 		group.Wait()
 	case 6:
-		never <- struct{}{}
+		nobody <- struct{}{}
 	}
 }
 

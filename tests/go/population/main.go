@@ -3,7 +3,8 @@
 // debugger looks whether it finds them all.
 //
 // The second argument says what follows: "wait" blocks on standard input, "crash" kills the
-// process by SIGABRT, and by default it ends.
+// process by SIGABRT, and by default all maps are checked again: with GODEBUG=clobberfree=1 in the
+// environment, the live ones must survive a collection and the others must not.
 package main
 
 import (
@@ -90,6 +91,9 @@ func run(name, mode string) {
 	}
 	fmt.Println("READY")
 	waiting(mode)
+	if mode == "" {
+		recheck()
+	}
 
 	keep(unsafe.Pointer(&small))
 	keep(unsafe.Pointer(&grown))

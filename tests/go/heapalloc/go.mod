@@ -1,0 +1,3 @@
+module heapalloc
+
+go 1.21
