@@ -2,19 +2,19 @@
 // they are to the file named by its first argument, prints READY and calls waiting, where a
 // debugger looks whether it finds them all.
 //
-// The second argument says what follows: "wait" blocks on standard input, "crash" kills the
+// The second argument says what follows: "wait" sleeps forever, "crash" kills the
 // process by SIGABRT, and by default all maps are checked again: with GODEBUG=clobberfree=1 in the
 // environment, the live ones must survive a collection and the others must not.
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"reflect"
 	"runtime"
 	"runtime/debug"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -28,7 +28,9 @@ func waiting(mode string) {
 	waited++
 	switch mode {
 	case "wait":
-		bufio.NewReader(os.Stdin).ReadString('\n')
+		for {
+			time.Sleep(time.Hour)
+		}
 	case "crash":
 		syscall.Kill(os.Getpid(), syscall.SIGABRT)
 		select {}
