@@ -7,13 +7,17 @@ use std::rc::Rc;
 
 use crate::binary::Binary;
 use crate::gotype::{Kind, Limits, NestedMaps, Printer, Type, TypeError, TypeRef, Types};
+use crate::heap::{Allocated, Heap, HeapError, allocated};
 use crate::layout::{MapLayout, Part, SLOTS, map_layout};
 use crate::map::{CountOnly, Flow, Unit, Visitor, Walk, walk};
 use crate::memory::{BlockCache, Memory, ReadError};
-use crate::metrics::{Context, Stats, stats};
+use crate::metrics::{BlockSpans, Context, Stats, indirect_bytes, stats};
 
 /// Blocks kept for pointer chasing while the target stands still.
 const CACHE: usize = 24 << 20;
+
+/// Entries whose keys and elems outside the slots are looked up in the heap.
+const CHECKED: usize = 64;
 
 /// Why a map could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +55,21 @@ pub struct Target {
     memory: Rc<BlockCache<Box<dyn Memory>>>,
     pid: Option<u32>,
     layouts: RefCell<HashMap<TypeRef, Rc<MapLayout>>>,
+    heap: RefCell<HeapState>,
+}
+
+/// What is known of the heap.
+#[derive(Default)]
+enum HeapState {
+    /// It was not asked for, or was not found before the target ran.
+    #[default]
+    Unknown,
+    /// Found, but the target ran since.
+    Stale(Rc<Heap>),
+    /// Up to date.
+    Open(Rc<Heap>),
+    /// Not found at this stop.
+    Failed(HeapError),
 }
 
 impl std::fmt::Debug for Target {
@@ -75,12 +94,48 @@ impl Target {
             memory,
             pid,
             layouts: RefCell::default(),
+            heap: RefCell::default(),
         }
     }
 
     /// Forgets the bytes read so far: the target ran.
     pub fn invalidate(&self) {
         self.memory.clear();
+        let mut heap = self.heap.borrow_mut();
+        *heap = match std::mem::take(&mut *heap) {
+            HeapState::Open(heap) | HeapState::Stale(heap) => HeapState::Stale(heap),
+            HeapState::Unknown | HeapState::Failed(_) => HeapState::Unknown,
+        };
+    }
+
+    /// Go's heap in this process, opened when it is first asked for.
+    ///
+    /// # Errors
+    /// When it cannot be found or read; the reason is kept for this stop.
+    pub fn heap(&self) -> Result<Rc<Heap>, HeapError> {
+        let mut state = self.heap.borrow_mut();
+        let opened = match std::mem::take(&mut *state) {
+            HeapState::Open(heap) => Ok(heap),
+            HeapState::Failed(error) => Err(error),
+            HeapState::Stale(mut heap) => match Rc::get_mut(&mut heap).map(Heap::refresh) {
+                Some(Ok(())) => Ok(heap),
+                // Somebody holds it still, or the process is another one.
+                Some(Err(_)) | None => self.open_heap(),
+            },
+            HeapState::Unknown => self.open_heap(),
+        };
+        *state = match &opened {
+            Ok(heap) => HeapState::Open(Rc::clone(heap)),
+            // A Ctrl-C says nothing of the heap.
+            Err(HeapError::Read(ReadError::Interrupted)) => HeapState::Unknown,
+            Err(error) => HeapState::Failed(error.clone()),
+        };
+        opened
+    }
+
+    fn open_heap(&self) -> Result<Rc<Heap>, HeapError> {
+        let memory: Rc<dyn Memory> = Rc::<BlockCache<Box<dyn Memory>>>::clone(&self.memory);
+        Heap::open(&self.types, memory).map(Rc::new)
     }
 
     /// The types of its executable.
@@ -316,16 +371,133 @@ impl Map {
         }
     }
 
-    /// The figures of `walk`, a walk of this map.
+    /// The figures of `walk`, a walk of this map. What it allocates is read from the heap,
+    /// where there is one.
     #[must_use]
     pub fn stats_of(&self, walk: &Walk) -> Stats {
-        stats(walk, &self.layout, &self.context())
+        let mut stats = stats(walk, &self.layout, &self.context());
+        if walk.blocks.is_empty() {
+            return stats;
+        }
+        let booked = self.target.heap().and_then(|heap| {
+            let owned = allocated(&heap, walk)?;
+            Ok((owned, self.check_indirect(&heap)?))
+        });
+        match booked {
+            Ok((owned, astray)) => {
+                let spans = owned.span_free.map(|free| BlockSpans {
+                    spans: owned.spans,
+                    slots: owned.span_slots,
+                    free,
+                });
+                let indirect = indirect_bytes(&self.layout, walk.live());
+                stats.set_allocated(owned.bytes.saturating_add(indirect), spans);
+                stats.notes.extend(notes(&owned, walk, astray));
+            }
+            Err(error) => stats.notes.push(format!(
+                "allocated is computed from Go's size classes, as if all were on the heap: {error}"
+            )),
+        }
+        stats
+    }
+
+    /// Of the first keys and elems that are kept outside the slots: how many are not what
+    /// the allocator gives for their size, and how many were looked at.
+    fn check_indirect(&self, heap: &Heap) -> Result<(u64, u64), ReadError> {
+        let (mut astray, mut checked) = (0, 0);
+        let layout = &self.layout;
+        if !layout.key.indirect && !layout.elem.indirect {
+            return Ok((0, 0));
+        }
+        let mut pointers = Vec::new();
+        let walk = self.walk(&mut Indirect {
+            layout,
+            pointers: &mut pointers,
+        });
+        if walk.interrupted {
+            return Err(ReadError::Interrupted);
+        }
+        for (part, address) in pointers {
+            let expected = layout.allocator.slot(part.size, !part.pointers);
+            let own = heap
+                .slot_of(address)?
+                .is_some_and(|slot| slot.object() == address && slot.size == expected);
+            checked += 1;
+            astray += u64::from(!own);
+        }
+        Ok((astray, checked))
     }
 
     /// Walks it and returns the figures.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.stats_of(&self.walk(&mut CountOnly))
+    }
+}
+
+/// What qualifies the bytes that the heap's books say a map takes.
+fn notes(owned: &Allocated, walk: &Walk, (astray, checked): (u64, u64)) -> Vec<String> {
+    let mut notes = Vec::new();
+    let blocks = |count: u64| match count {
+        1 => "1 block is".to_owned(),
+        _ => format!("{count} blocks are"),
+    };
+    if owned.on_stack == walk.blocks.len() as u64 {
+        notes.push("the map is on a goroutine's stack: it takes nothing of the heap".to_owned());
+    } else if owned.header_on_stack && owned.on_stack == 1 {
+        notes.push("the header is on a goroutine's stack: it takes nothing of the heap".to_owned());
+    } else if owned.on_stack > 0 {
+        notes.push(format!(
+            "{} on a goroutine's stack and not in allocated",
+            blocks(owned.on_stack)
+        ));
+    }
+    if owned.outside > 0 {
+        notes.push(format!(
+            "{} outside Go's heap and not in allocated",
+            blocks(owned.outside)
+        ));
+    }
+    if owned.free > 0 {
+        notes.push(format!(
+            "{} free by the allocator's books: the map is not in use any more, or memory was \
+             overwritten",
+            blocks(owned.free)
+        ));
+    }
+    if astray > 0 {
+        notes.push(format!(
+            "keys and elems outside the slots are counted by size class, but {astray} of \
+             {checked} that were looked up lie elsewhere"
+        ));
+    }
+    notes
+}
+
+/// Collects the first pointers to keys and elems that are kept outside the slots.
+struct Indirect<'a> {
+    layout: &'a MapLayout,
+    pointers: &'a mut Vec<(Part, u64)>,
+}
+
+impl Visitor for Indirect<'_> {
+    fn unit(&mut self, unit: &Unit<'_>) -> Flow {
+        let layout = self.layout;
+        let mask = unit.slots.live_mask();
+        for index in (0..SLOTS).filter(|index| mask >> index & 1 != 0) {
+            for part in [layout.key, layout.elem] {
+                let at = part.offset + index * part.stride;
+                if let (true, Some(address)) =
+                    (part.indirect, layout.abi.pointer_at(unit.bytes, at))
+                {
+                    self.pointers.push((part, address));
+                }
+            }
+            if self.pointers.len() >= CHECKED {
+                return Flow::Stop;
+            }
+        }
+        Flow::Continue
     }
 }
 

@@ -134,9 +134,10 @@ impl Heap {
         if constant("runtime.heapArenaBytes").is_some_and(|bytes| bytes != ARENA) {
             return Err(unknown("its arenas are not of 64 MiB"));
         }
-        let candidates = [
-            mheap_by_name(types).map(|address| (address, Located::Name)),
-            mheap_by_code(types, &*memory).map(|address| (address, Located::Code)),
+        // The code is looked at last: that reads the table of all functions.
+        let candidates: [(&dyn Fn() -> Option<u64>, Located); 2] = [
+            (&|| mheap_by_name(types), Located::Name),
+            (&|| mheap_by_code(types, &*memory), Located::Code),
         ];
         let mut heap = Self {
             abi,
@@ -150,29 +151,41 @@ impl Heap {
             arena,
             arena_base,
             arenas: 0,
-            memory,
+            memory: Rc::clone(&memory),
         };
         if heap.mspan_len > 4096 {
             return Err(unknown("mspan is too large"));
         }
         let mut reason = unknown("runtime.mheap_ was not found");
-        for (address, located) in candidates.into_iter().flatten() {
+        for (find, located) in candidates {
+            let Some(address) = find() else {
+                continue;
+            };
             heap.address = address;
             heap.located = located;
-            match heap.all_spans_slice() {
-                Ok(_) => {
-                    let field = heap
-                        .mheap
-                        .field("arenas")
-                        .ok_or_else(|| unknown("mheap has no field arenas"))?;
-                    let at = address.wrapping_add(field.offset);
-                    heap.arenas = abi.read_pointer(&*heap.memory, at)?;
-                    return Ok(heap);
-                }
+            match heap.refresh() {
+                Ok(()) => return Ok(heap),
+                Err(error @ HeapError::Read(ReadError::Interrupted)) => return Err(error),
                 Err(error) => reason = error,
             }
         }
         Err(reason)
+    }
+
+    /// Reads again what is kept of the heap: the process ran. Where the heap is does not
+    /// change while it lives.
+    ///
+    /// # Errors
+    /// When what stands there is no heap any more.
+    pub fn refresh(&mut self) -> Result<(), HeapError> {
+        self.all_spans_slice()?;
+        let field = self
+            .mheap
+            .field("arenas")
+            .ok_or_else(|| HeapError::Unknown("mheap has no field arenas".to_owned()))?;
+        let at = self.address.wrapping_add(field.offset);
+        self.arenas = self.abi.read_pointer(&*self.memory, at)?;
+        Ok(())
     }
 
     /// The address of `runtime.mheap_` in the process.

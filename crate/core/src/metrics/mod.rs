@@ -7,6 +7,7 @@ mod rebuild;
 mod summary;
 mod whatif;
 
+pub(crate) use rebuild::indirect_bytes;
 pub use summary::{Context, page_runs, stats};
 pub use whatif::{LayoutReport, Piece, Value, WhatIf, layout_report};
 
@@ -237,6 +238,9 @@ pub struct Bytes {
     pub allocated: u64,
     /// `spans` (read from the heap) or `size classes` (computed).
     pub allocated_from: &'static str,
+    /// The spans that hold the blocks; only with `allocated_from` `spans`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spans: Option<BlockSpans>,
     /// Requested bytes of bucket arrays, overflow buckets, groups.
     pub storage: u64,
     /// Live slots × slot size, indirect keys and elems included.
@@ -247,6 +251,29 @@ pub struct Bytes {
     pub rebuild: u64,
     /// max(0, allocated - rebuild).
     pub reclaimable: u64,
+}
+
+/// The heap's spans that hold a map's blocks, and how full they are: a span goes back to
+/// the heap only when all its slots are free.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct BlockSpans {
+    /// Spans.
+    pub spans: u64,
+    /// Their slots, those of other objects included.
+    pub slots: u64,
+    /// Free ones among them.
+    pub free: u64,
+}
+
+impl Stats {
+    /// Takes what the map allocates from the heap's own books instead of from size
+    /// classes; what follows from it changes, too.
+    pub fn set_allocated(&mut self, bytes: u64, spans: Option<BlockSpans>) {
+        self.bytes.allocated = bytes;
+        self.bytes.allocated_from = "spans";
+        self.bytes.spans = spans;
+        self.bytes.reclaimable = bytes.saturating_sub(self.bytes.rebuild);
+    }
 }
 
 /// Where the storage blocks lie.

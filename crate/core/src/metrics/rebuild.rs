@@ -43,7 +43,7 @@ pub(super) fn directory_bytes(layout: &MapLayout, len: u64) -> u64 {
 }
 
 /// Allocator slots of the indirect keys and elems of `len` entries.
-pub(super) fn indirect_bytes(layout: &MapLayout, len: u64) -> u64 {
+pub(crate) fn indirect_bytes(layout: &MapLayout, len: u64) -> u64 {
     [layout.key, layout.elem]
         .iter()
         .filter(|part| part.indirect)

@@ -106,6 +106,7 @@ pub fn stats(walk: &Walk, layout: &MapLayout, context: &Context) -> Stats {
         bytes: Bytes {
             allocated,
             allocated_from: "size classes",
+            spans: None,
             storage,
             live: live.saturating_mul(
                 slot_size

@@ -320,6 +320,9 @@ impl Page<'_> {
                     percent_of(bytes.reclaimable, bytes.allocated)
                 )
             }
+            Case::Small if bytes.allocated == 0 => {
+                "Small, and nothing of it is on the heap.".to_owned()
+            }
             Case::Small => {
                 let gain = match bytes.reclaimable {
                     0 => "nothing".to_owned(),
@@ -445,6 +448,9 @@ impl Page<'_> {
         if stats.bytes.allocated > 0 {
             rows.push(("bytes", self.bytes()));
             rows.push(("rebuild", self.rebuild()));
+            if let Some(spans) = self.spans() {
+                rows.push(("spans", vec![spans]));
+            }
         }
         if stats.address != 0 {
             rows.push(("where", self.place()));
@@ -676,6 +682,29 @@ impl Page<'_> {
             facts.push(self.plain("(from size classes)"));
         }
         facts
+    }
+
+    /// How full the spans are where a map's blocks lie among others: free slots there
+    /// go back to the heap only with the last block.
+    fn spans(&self) -> Option<Line> {
+        let stats = self.stats;
+        let spans = stats.bytes.spans.filter(|spans| spans.free > 0)?;
+        let scattered = match (&stats.classic, &stats.swiss) {
+            (Some(classic), _) => classic.overflow_outside > 0,
+            (_, Some(swiss)) => swiss.tables > 1,
+            _ => false,
+        };
+        let (verb, own) = match spans.spans {
+            1 => ("holds", "1 span".to_owned()),
+            many => ("hold", format!("{} spans", thousands(many))),
+        };
+        scattered.then(|| {
+            self.plain(&format!(
+                "{own} {verb} its blocks: {} of {} slots are free",
+                thousands(spans.free),
+                thousands(spans.slots)
+            ))
+        })
     }
 
     fn rebuild(&self) -> Vec<Line> {

@@ -175,6 +175,7 @@ pub(super) fn any_stats() -> impl Strategy<Value = Stats> {
                 bytes: Bytes {
                     allocated: n(),
                     allocated_from: "size classes",
+                    spans: None,
                     storage: n(),
                     live: n(),
                     holes: n(),
@@ -236,6 +237,7 @@ fn base() -> Stats {
         next_growth: None,
         bytes: Bytes {
             allocated_from: "spans",
+            spans: None,
             ..Bytes::default()
         },
         addresses: None,
@@ -269,6 +271,7 @@ pub(super) fn never_used() -> Stats {
             allocated: 48,
             rebuild: 48,
             allocated_from: "size classes",
+            spans: None,
             ..Bytes::default()
         },
         next_growth: Some(NextGrowth {
@@ -321,6 +324,7 @@ pub(super) fn small() -> Stats {
         bytes: Bytes {
             allocated: 256,
             allocated_from: "spans",
+            spans: None,
             storage: 200,
             live: 72,
             holes: 120,
@@ -386,6 +390,7 @@ pub(super) fn severe() -> Stats {
         bytes: Bytes {
             allocated: 26_279_984,
             allocated_from: "spans",
+            spans: None,
             storage: 26_214_400,
             live: 28_896,
             holes: 25_136_928,
@@ -452,6 +457,7 @@ pub(super) fn growing() -> Stats {
         bytes: Bytes {
             allocated: 86_064,
             allocated_from: "size classes",
+            spans: None,
             storage: 85_904,
             live: 19_992,
             holes: 41_808,
@@ -561,6 +567,7 @@ pub(super) fn healthy() -> Stats {
     stats.bytes = Bytes {
         allocated: 27_352,
         allocated_from: "spans",
+        spans: None,
         storage: 25_600,
         live: 16_800,
         holes: 7776,
