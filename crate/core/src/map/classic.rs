@@ -451,7 +451,9 @@ impl Walker<'_> {
         if old && slots.is_evacuated() {
             self.facts.evacuated += 1;
             let unit = self.unit(address, kind, 0, slots, bytes);
-            return self.visit(unit);
+            self.visit(unit)?;
+            let next = self.hmap.overflow.of(abi, bytes).unwrap_or(0);
+            return self.evacuated_chain(next, number, walk);
         }
         self.count(address, slots, counts, walk);
         let unit = self.unit(address, kind, 0, slots, bytes);
@@ -577,6 +579,52 @@ impl Walker<'_> {
             next = step?;
         }
         Ok(length)
+    }
+
+    /// The overflow buckets of an evacuated bucket: they hold nothing, but those without
+    /// pointers, and all while an iterator is at them, stay allocated until the growth ends
+    /// (runtime.evacuate).
+    fn evacuated_chain(&mut self, mut next: u64, number: u64, walk: &mut Walk) -> Result<(), End> {
+        let unit = self.layout.unit_size as u64;
+        while next != 0 && !self.inside_main(next) && self.first_visit(next) {
+            self.overflow_seen += 1;
+            if self.overflow_seen > self.overflow_max {
+                // The chains that hold entries say so with a defect.
+                return Ok(());
+            }
+            if self.overflow_seen.is_multiple_of(4096) {
+                self.memory.checkpoint(self.done, self.total)?;
+            }
+            let mut bytes = std::mem::take(&mut self.unit);
+            let read = self.overflow_bucket(next, &mut bytes);
+            let after = self.hmap.overflow.of(self.layout.abi, &bytes).unwrap_or(0);
+            self.unit = bytes;
+            match read {
+                Ok(()) => {}
+                Err(ReadError::Interrupted) => return Err(End::Interrupted),
+                Err(error @ ReadError::Fault { .. }) => {
+                    walk.defects.push(
+                        "overflow-unreadable",
+                        next,
+                        "a readable overflow bucket",
+                        format!("{error}, linked from evacuated bucket {number}"),
+                        "its size",
+                    );
+                    return Ok(());
+                }
+            }
+            if !self.array.contains(next) {
+                walk.blocks.push(Block {
+                    span: Span {
+                        start: next,
+                        len: unit,
+                    },
+                    kind: BlockKind::Overflow,
+                });
+            }
+            next = after;
+        }
+        Ok(())
     }
 
     /// States and link of a preallocated overflow bucket, read together with the
