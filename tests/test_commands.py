@@ -51,6 +51,8 @@ HEAD = {
     },
     "bytes": {
         "allocated": int,
+        "allocated_from": str,
+        "spans": {"spans": int, "slots": int, "free": int},
         "storage": int,
         "live": int,
         "holes": int,

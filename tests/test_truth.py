@@ -95,6 +95,7 @@ def compare(truth: list[dict[str, Any]], answers: list[Answer]) -> None:
         if not document["exact"]:
             wrong.append(f"{name}: not exact: {document['defects']}")
         wrong += rows_disagree(name, document, buckets.json)
+        wrong += allocation(name, stats.json, entry)
         if "entries" in entry:
             found_entries = Counter((e["key"], e["elem"]) for e in entries.json["entries"])
             expected_entries = Counter((key, elem) for key, elem in entry["entries"])
@@ -103,6 +104,23 @@ def compare(truth: list[dict[str, Any]], answers: list[Answer]) -> None:
                 missing = list((expected_entries - found_entries).items())[:3]
                 wrong.append(f"{name}: entries {extra} instead of {missing}")
     assert not wrong, f"{len(wrong)} differences:\n" + "\n".join(wrong[:60])
+
+
+def allocation(name: str, stats: dict[str, Any], entry: dict[str, Any]) -> list[str]:
+    """What is said of the heap, against where the map is."""
+    if entry["address"] == "0x0":
+        return []
+    sizes, notes = stats["bytes"], " ".join(stats.get("notes", []))
+    wrong = []
+    if sizes["allocated_from"] != "spans":
+        wrong.append(f"{name}: allocated from {sizes['allocated_from']}: {notes}")
+    if ("goroutine's stack" in notes) != bool(entry.get("on_stack")):
+        wrong.append(f"{name}: on the stack, or not: {notes}")
+    if "outside" in notes or "lie elsewhere" in notes or "allocator's books" in notes:
+        wrong.append(f"{name}: {notes}")
+    if not entry.get("on_stack") and sizes["allocated"] < sizes["live"] + sizes["holes"]:
+        wrong.append(f"{name}: allocates {sizes['allocated']}")
+    return wrong
 
 
 def rows_disagree(name: str, stats: dict[str, Any], document: dict[str, Any]) -> list[str]:

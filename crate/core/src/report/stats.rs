@@ -16,6 +16,8 @@ const DEFECTS: usize = 8;
 const CHAINS: usize = 6;
 /// From this share of the slots on, tombstones are the verdict.
 const MANY_TOMBSTONES: f64 = 0.2;
+/// From this share of free slots on, the spans of a map are worth a line.
+const FRAGMENTED: f64 = 0.1;
 /// A map that allocates no more than this is not worth a rebuild: bytes.
 const SMALL: u64 = 1024;
 
@@ -688,7 +690,10 @@ impl Page<'_> {
     /// go back to the heap only with the last block.
     fn spans(&self) -> Option<Line> {
         let stats = self.stats;
-        let spans = stats.bytes.spans.filter(|spans| spans.free > 0)?;
+        let spans = stats
+            .bytes
+            .spans
+            .filter(|spans| spans.free as f64 >= FRAGMENTED * spans.slots as f64)?;
         let scattered = match (&stats.classic, &stats.swiss) {
             (Some(classic), _) => classic.overflow_outside > 0,
             (_, Some(swiss)) => swiss.tables > 1,
@@ -698,7 +703,7 @@ impl Page<'_> {
             1 => ("holds", "1 span".to_owned()),
             many => ("hold", format!("{} spans", thousands(many))),
         };
-        scattered.then(|| {
+        (scattered && spans.free > 0).then(|| {
             self.plain(&format!(
                 "{own} {verb} its blocks: {} of {} slots are free",
                 thousands(spans.free),

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::map::Defect;
 use crate::metrics::{
-    Addresses, Buckets, Bytes, ClassicShape, LayoutFacts, NextGrowth, Severity, Slots, Stats,
-    SwissShape,
+    Addresses, BlockSpans, Buckets, Bytes, ClassicShape, LayoutFacts, NextGrowth, Severity, Slots,
+    Stats, SwissShape,
 };
 
 use super::style::{Style, display_width};
@@ -390,7 +390,11 @@ pub(super) fn severe() -> Stats {
         bytes: Bytes {
             allocated: 26_279_984,
             allocated_from: "spans",
-            spans: None,
+            spans: Some(BlockSpans {
+                spans: 1100,
+                slots: 2380,
+                free: 1204,
+            }),
             storage: 26_214_400,
             live: 28_896,
             holes: 25_136_928,
