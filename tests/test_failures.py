@@ -552,9 +552,11 @@ def test_stripped_program_is_told_from_a_wrong_name(label: str, flags: str) -> N
     program = toolchains.build(ZOO, label, flags=(flags,))
     with Session([f"file {program}", "starti /dev/null > /dev/null"]) as session:
         for command in (*OF_A_MAP, "go-map-layout"):
-            message = session.error(f"{command} main.nine")
-            assert "no debug information" in message
-            assert "-w" in message
+            # Where its symbol is left: nil before the program has begun.
+            for name in ("main.nine", "main.noSuch", "noSuch.x.y"):
+                message = session.error(f"{command} {name}")
+                assert "no debug information" in message
+                assert "-w" in message
         assert "no debug information" in session.text("go-map")
 
 

@@ -75,6 +75,8 @@ class Binary:
     def pie(self) -> bool: ...
     def symbol(self, name: str) -> int | None:
         """The link-time address of a symbol of ``.symtab``."""
+    def variables(self, name: str) -> list[tuple[str, int]]:
+        """Variables of ``.symtab`` that ``name`` means, with their link-time addresses."""
     def is_map_type(self, name: str) -> bool:
         """Whether ``name`` is a map type, spelled as in DWARF or as in Go."""
     def map_types(self) -> list[str]: ...
@@ -95,6 +97,19 @@ class Target:
     def invalidate(self) -> None:
         """Memory may have changed: drop what was read."""
     def map(self, address: int, type_name: str, expression: str) -> Map: ...
+    def described_map(
+        self, address: int, descriptor: int, inferred: bool, expression: str
+    ) -> Map: ...
+    def map_type_at(self, address: int) -> tuple[int, str, bool] | None:
+        """Descriptor, name, and whether it is an inference: a map's type by its storage.
+
+        None where no map header stands; raises :class:`Error` where there is a map, but
+        not one type.
+        """
+    def map_call(self, pc: int) -> tuple[str, str, str] | None:
+        """The runtime's function that begins at ``pc``; the registers of type and map."""
+    def function(self, name: str) -> int | None:
+        """The address of a function, found without symbols."""
     def dynamic_type(self, word: int, itab: bool) -> str | None:
         """The DWARF name of the type behind an interface's first word."""
 

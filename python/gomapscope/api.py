@@ -153,10 +153,12 @@ class Map:
     """A Go map in the program being debugged.
 
     ``value`` is a ``gdb.Value`` that is a map, points to one or is an interface that holds one,
-    or an expression for one; ``type`` is needed only for a bare address::
+    or an expression for one, or the address of a header; ``type`` is needed only for an address
+    whose type the heap does not tell::
 
         gomapscope.Map("main.cache")
         gomapscope.Map(frame.read_var("m"))
+        gomapscope.Map(0xC000012120)
         gomapscope.Map(0xC000012120, "map[string]int")
 
     The header's address is fixed when the object is made; what is read through it is always
@@ -172,7 +174,7 @@ class Map:
     def __init__(self, value: Union[gdb.Value, str, int], type: Optional[str] = None) -> None:
         import gdb
 
-        from . import expression, native, session
+        from . import expression, native
 
         native.require()
         if isinstance(value, str):
@@ -185,8 +187,7 @@ class Map:
             found = expression.locate_value(value, text, type)
         self.expression: str = text
         """What was asked for."""
-        self._target = session.target(found.program)
-        self._native = self._target.map(found.address, found.type_name, text)
+        self._target, self._native = found.open()
 
     def __repr__(self) -> str:
         return f"<gomapscope.Map {self.type} at {self.address:#x}>"

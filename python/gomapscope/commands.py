@@ -54,15 +54,12 @@ def _maps(command: str, request: _native.Request) -> tuple[_native.Target, list[
         return target, [target.map(0, name, name)]
     program = session.find_program()
     if request.expressions:
-        if request.type_name is None:
-            session.require_symbols(program)
         session.require_stopped()
     target = session.target(program)
     maps = []
     for text in request.expressions:
-        found = expression.locate(text, request.type_name)
-        target = session.target(found.program)
-        maps.append(target.map(found.address, found.type_name, text))
+        target, found = expression.locate(text, request.type_name).open()
+        maps.append(found)
     return target, maps
 
 

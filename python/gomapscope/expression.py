@@ -27,6 +27,7 @@ MAX_DEPTH = 4
 _ADDRESS_MASK = (1 << 64) - 1
 _INTEGERS = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_CHAR, gdb.TYPE_CODE_BOOL, gdb.TYPE_CODE_ENUM)
 _HEADERS = ("hash<", "map<")
+_LOWEST = 4096
 _RUNTIME_HEADERS = ("runtime.hmap", "internal/runtime/maps.Map")
 
 
@@ -37,17 +38,31 @@ class Located(NamedTuple):
     type_name: str
     expression: str
     program: session.Program
+    descriptor: int | None = None
+    """The type's descriptor, where that and not the name says which type it is."""
+    inferred: bool = False
+    """The type is the only one whose storage looks so."""
+
+    def open(self) -> tuple[_native.Target, _native.Map]:
+        """The map in its target."""
+        target = session.target(self.program)
+        if self.descriptor is None:
+            return target, target.map(self.address, self.type_name, self.expression)
+        return target, target.described_map(
+            self.address, self.descriptor, self.inferred, self.expression
+        )
 
 
 def locate(text: str, type_name: str | None = None) -> Located:
     """Evaluate ``text`` in the selected frame and find the map it leads to."""
     program = session.find_program()
-    if type_name is None:
-        session.require_symbols(program)
     # Says so if memory holds another program than the file, before gdb reads nonsense.
     session.load_bias(program)
     try:
-        value = evaluate(text)
+        if session.without_symbols(program) is None:
+            value = evaluate(text)
+        else:
+            value = _evaluate_without_symbols(text, program)
     except gdb.MemoryError as error:
         raise Error(f"{text}: {one_line(error)}") from None
     except gdb.error as error:
@@ -61,7 +76,13 @@ def locate_value(value: gdb.Value, text: str, type_name: str | None = None) -> L
     program = session.find_program(objfile)
     try:
         if type_name is None:
-            return _follow(value, text, program)
+            try:
+                return _follow(value, text, program)
+            except _NotAMap:
+                found = _by_storage(value, text, program)
+                if found is None:
+                    raise
+                return found
         try:
             found = _follow(value, text, program)
             if program.binary.is_map_type(type_name):
@@ -71,6 +92,33 @@ def locate_value(value: gdb.Value, text: str, type_name: str | None = None) -> L
             return Located(_address(value, text), type_name, text, program)
     except gdb.error as error:
         raise Error(f"{text}: {one_line(error)}") from None
+
+
+def _by_storage(value: gdb.Value, text: str, program: session.Program) -> Located | None:
+    """The map whose bare address ``value`` is.
+
+    Its type comes from the call that the program has just made with it, else from the heap.
+    """
+    kind = value.type.strip_typedefs()
+    header = kind.name in _RUNTIME_HEADERS and value.address is not None
+    if kind.code == gdb.TYPE_CODE_PTR:
+        pointed = kind.target().strip_typedefs()
+        if _points_to_data(kind) and pointed.name not in _RUNTIME_HEADERS:
+            return None
+    elif kind.code != gdb.TYPE_CODE_INT and not header:
+        return None
+    address = _address(value, text)
+    # Nothing is mapped there.
+    if address < _LOWEST:
+        return None
+    call = session.map_call(program)
+    if call is not None and call.address == address:
+        return Located(address, "", text, program, call.descriptor)
+    found = session.target(program).map_type_at(address)
+    if found is None:
+        return None
+    descriptor, name, inferred = found
+    return Located(address, name, text, program, descriptor, inferred)
 
 
 def _agree(own: str, given: str, text: str) -> None:
@@ -151,8 +199,8 @@ def _not_a_map(value: gdb.Value, text: str) -> str:
         return f"{text} has no value (void)"
     if kind.code in _INTEGERS or kind.code == gdb.TYPE_CODE_PTR:
         return (
-            f"{text} is {_spelled(value.type)}, not a map: if it is a map's address, "
-            "add its type, -type 'map[K]V'"
+            f"{text} is {_spelled(value.type)}, not a map, and no map's address: "
+            "if it is one all the same, add its type, -type 'map[K]V'"
         )
     if kind.name in _RUNTIME_HEADERS:
         return f"{text} is a bare {kind.name}: add the map's type, -type 'map[K]V'"
@@ -256,6 +304,47 @@ def evaluate(text: str) -> gdb.Value:
     finally:
         for name in bound:
             gdb.set_convenience_variable(name, None)
+
+
+# Of gdb's C, its language where nothing tells another.
+_C_WORDS = frozenset(["char", "int", "long", "short", "signed", "unsigned", "void"])
+
+
+def _evaluate_without_symbols(text: str, program: session.Program) -> gdb.Value:
+    """Evaluate an expression where there is no debug information.
+
+    A variable whose symbol is left (``-ldflags=-w``) is taken for what its first word holds:
+    the header's address, if it is a map.
+    """
+    in_go = re.search(r"\bgo\b", session.console("show language")) is not None
+
+    def replace(match: re.Match[str]) -> str:
+        token = match.group(0)
+        name = match.group("path") or match.group("name")
+        if token.startswith("'"):
+            name = token[1:-1]
+        if name is None or (name in _C_WORDS and not in_go):
+            return token
+        return f"{_variable_word(name, program):#x}"
+
+    return gdb.parse_and_eval(_TOKEN.sub(replace, text))
+
+
+def _variable_word(name: str, program: session.Program) -> int:
+    found = program.binary.variables(name)
+    if len(found) > 1:
+        listed = ", ".join(f"'{spelled}'" for spelled, _ in found[:4])
+        raise Error(f"{name} is ambiguous: {listed}")
+    if not found:
+        raise Error(
+            f"{name}: {session.without_symbols(program)}, and no variable of that name is left: "
+            "give a map's address, or stop in a map function of the runtime (help function _go_map)"
+        )
+    address = found[0][1] + session.load_bias(program)
+    word = session.read_pointer(address, program.binary.pointer_size)
+    if word == 0:
+        raise Error(f"{name} is nil, as far as can be told: {session.without_symbols(program)}")
+    return word
 
 
 def _prepare(text: str, bound: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Union
 
@@ -43,6 +44,68 @@ class _Function(gdb.Function):
         return self._compute(found) if found.address else 0
 
 
+class _Call(gdb.Function):
+    """Return the address of the map that the program has just called the runtime with.
+
+    Usage: $_go_map ()
+
+    Works at the first instruction of a runtime function that takes a map (runtime.mapassign,
+    mapaccess1, mapaccess2, mapdelete, their _fast32, _fast64 and _faststr forms, mapclear,
+    mapiterinit, mapIterStart), also without debug information:
+
+      break *$_go_function("runtime.mapassign_faststr")
+      go-map-stats $_go_map()
+
+    The commands take the map's type from that call, too.
+    """
+
+    def __init__(self) -> None:
+        self.__doc__ = inspect.cleandoc(type(self).__doc__ or "")
+        super().__init__("_go_map")
+
+    @guarded
+    def invoke(self, *arguments: gdb.Value) -> int:
+        if arguments:
+            raise Error("$_go_map takes no argument")
+        native.require()
+        session.require_stopped()
+        call = session.map_call(session.find_program())
+        if call is None:
+            raise Error(
+                "the selected frame is not at the first instruction of a map function of the "
+                'runtime: stop there with break *$_go_function("runtime.mapassign")'
+            )
+        return call.address
+
+
+class _Address(gdb.Function):
+    """Return the address of a Go function, found without symbols.
+
+    Usage: $_go_function (NAME)
+
+    NAME is a string with the function's whole name, "runtime.mapassign_faststr" or
+    "main.(*T).Method".  Every Go program has the table that tells, stripped or not.
+    """
+
+    def __init__(self) -> None:
+        self.__doc__ = inspect.cleandoc(type(self).__doc__ or "")
+        super().__init__("_go_function")
+
+    @guarded
+    def invoke(self, *arguments: gdb.Value) -> int:
+        name = _text(arguments[0]) if len(arguments) == 1 else None
+        if name is None:
+            raise Error("$_go_function takes one argument, a string with a function's name")
+        native.require()
+        program = session.find_program()
+        if session.kind() == "file" and program.binary.pie:
+            raise Error(f"{program.path} is loaded elsewhere in each run: start it first (starti)")
+        address = session.target(program).function(name)
+        if address is None:
+            raise Error(f"there is no function {name} in {program.path}")
+        return address
+
+
 def _exact(found: Map) -> Stats:
     """The figures; a condition must not be decided by wrong ones."""
     stats = found.stats()
@@ -56,6 +119,8 @@ def _exact(found: Map) -> Stats:
 
 def register() -> None:
     """Create the functions."""
+    _Call()
+    _Address()
     accepts = (
         "The argument is a Go map, a pointer to one or an interface that holds one, or a string\n"
         "with an expression for it (needed for a local that escaped to the heap).\n"

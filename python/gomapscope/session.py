@@ -182,13 +182,38 @@ def require_stopped() -> None:
         raise Error("the selected thread has exited: choose another one with `thread N'")
 
 
-def require_symbols(program: Program) -> None:
-    """Raise :class:`Error` where expressions cannot work for want of debug information."""
-    if program.binary.dwarf is None:
-        raise Error(
-            f"{program.path} has no debug information (built with -ldflags=-s -w?): "
-            "build it without -w, or give an address with -type 'map[K]V'"
-        )
+def without_symbols(program: Program) -> str | None:
+    """Why names cannot be looked up in ``program``; None where there is debug information."""
+    if program.binary.dwarf is not None:
+        return None
+    return f"{program.path} has no debug information (built with -ldflags=-s or -w?)"
+
+
+class MapCall(NamedTuple):
+    """A stop at the first instruction of a runtime function that takes a map."""
+
+    function: str
+    descriptor: int
+    """The map's type."""
+    address: int
+    """The map's header."""
+
+
+def map_call(program: Program) -> MapCall | None:
+    """What the registers hold if the selected frame has just called such a function."""
+    try:
+        frame = gdb.selected_frame()
+        # Further up, registers are those that the callee saved: Go's saves none.
+        if frame.newer() is not None:
+            return None
+        call = target(program).map_call(frame.pc())
+        if call is None:
+            return None
+        name, kind_register, map_register = call
+        words = [int(frame.read_register(each)) for each in (kind_register, map_register)]
+    except (gdb.error, ValueError):
+        return None
+    return MapCall(name, *(word & (1 << 64) - 1 for word in words))
 
 
 def target(program: Program) -> _native.Target:

@@ -39,10 +39,10 @@ def collect() -> dict[str, Any]:
     }
     document.update({key: value for key, value in known.items() if value is not None})
     missing: list[str] = []
-    try:
-        session.require_symbols(program)
-    except Error as error:
-        missing.append(one_line(error))
+    stripped = session.without_symbols(program)
+    document["layout_source"] = "dwarf" if stripped is None else "runtime types"
+    if stripped is not None:
+        missing.append(f"{stripped}: {_WITHOUT}")
     try:
         session.require_stopped()
         document["load_bias"] = f"{session.load_bias(program):#x}"
@@ -52,6 +52,12 @@ def collect() -> dict[str, Any]:
         document["missing"] = missing
     return document
 
+
+_WITHOUT = (
+    "ask for maps by their address, by the name of a variable whose symbol is left (-w keeps "
+    "them), or where the program uses one: "
+    'break *$_go_function("runtime.mapassign_faststr"), then go-map-stats $_go_map()'
+)
 
 _MEMORY = {
     "native": "live process",
@@ -82,7 +88,9 @@ def show(json_wanted: bool, write: Callable[[str], object]) -> None:
             ("built by", "   ".join(details)),
             (
                 "layouts",
-                f"from {document.get('debug_information', 'nothing: no debug information')}",
+                f"from {document['debug_information']}"
+                if document["layout_source"] == "dwarf"
+                else "from the runtime's type descriptors (no debug information)",
             ),
             ("memory", _MEMORY[document["memory"]]),
         ]

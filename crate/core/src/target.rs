@@ -5,9 +5,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::binary::Binary;
+use once_cell::unsync::OnceCell;
+
+use crate::binary::{Binary, Function, FunctionTable};
 use crate::gotype::{Kind, Limits, NestedMaps, Printer, Type, TypeError, TypeRef, Types};
-use crate::heap::{Allocated, Heap, HeapError, allocated};
+use crate::heap::{Allocated, Evidence, Heap, HeapError, allocated, map_types_at};
 use crate::layout::{MapLayout, Part, SLOTS, map_layout};
 use crate::map::{CountOnly, Flow, Unit, Visitor, Walk, walk};
 use crate::memory::{BlockCache, Memory, ReadError};
@@ -18,6 +20,9 @@ const CACHE: usize = 24 << 20;
 
 /// Entries whose keys and elems outside the slots are looked up in the heap.
 const CHECKED: usize = 64;
+
+/// Types that an error names where a map can have several.
+const NAMED: usize = 5;
 
 /// Why a map could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,9 +49,40 @@ pub enum TargetError {
     /// What is at the address is no map header, or a damaged one.
     #[error("no sound map header at {0:#x}: {1}")]
     Damaged(u64, String),
+    /// The storage at the address is of one of several types.
+    #[error("the map at {0:#x} may be {1}: say which with -type")]
+    SeveralTypes(u64, String),
+    /// Nothing tells the type of the map at the address.
+    #[error("cannot tell the type of the map at {0:#x} ({1}): add it, -type 'map[K]V'")]
+    UnknownType(u64, String),
+    /// The table of functions cannot be read.
+    #[error("cannot find the functions of {0}: {1}")]
+    NoFunctions(String, String),
     /// The type's description cannot be used.
     #[error(transparent)]
     Type(#[from] TypeError),
+}
+
+/// The type of a map that was asked for by nothing but its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypeAt {
+    /// The type's descriptor in the process.
+    pub descriptor: u64,
+    /// Its name in Go's spelling.
+    pub name: String,
+    /// It is the only type of the program with such storage; the allocator did not note it.
+    pub inferred: bool,
+}
+
+/// A function of the runtime that takes a map's type and the map in registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapCall {
+    /// `runtime.mapassign_faststr`.
+    pub function: String,
+    /// Holds the address of the type's descriptor.
+    pub type_register: &'static str,
+    /// Holds the address of the map's header.
+    pub map_register: &'static str,
 }
 
 /// A target and what is known of it while it stands still.
@@ -56,6 +92,7 @@ pub struct Target {
     pid: Option<u32>,
     layouts: RefCell<HashMap<TypeRef, Rc<MapLayout>>>,
     heap: RefCell<HeapState>,
+    functions: OnceCell<FunctionTable>,
 }
 
 /// What is known of the heap.
@@ -95,6 +132,7 @@ impl Target {
             pid,
             layouts: RefCell::default(),
             heap: RefCell::default(),
+            functions: OnceCell::new(),
         }
     }
 
@@ -195,12 +233,100 @@ impl Target {
         let Some(at) = self.types.named(name) else {
             return Err(match self.types.module() {
                 Err(reason) if self.binary().dwarf().is_none() => {
-                    TargetError::Stripped(path(), reason.to_owned())
+                    TargetError::Stripped(path(), reason)
                 }
                 _ => TargetError::NoSuchType(name.to_owned(), path()),
             });
         };
         Ok(self.types.get(at)?)
+    }
+}
+
+/// What the heap and the code tell where there is no debug information.
+impl Target {
+    /// The type of the map whose header is at `address`, by its storage; `None` where no
+    /// map header stands.
+    ///
+    /// # Errors
+    /// When its storage tells no type, or more than one.
+    pub fn map_type_at(&self, address: u64) -> Result<Option<TypeAt>, TargetError> {
+        let unknown = |reason: String| TargetError::UnknownType(address, reason);
+        let heap = self.heap().map_err(|error| unknown(error.to_string()))?;
+        let found = map_types_at(&heap, &*self.memory, &self.types, address);
+        let Some(found) = found.map_err(|error| unknown(error.to_string()))? else {
+            return Ok(None);
+        };
+        let mut names: Vec<&str> = found.maps.iter().map(|(_, name)| name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        match (found.maps.first(), names.as_slice()) {
+            (Some((descriptor, _)), [name]) => Ok(Some(TypeAt {
+                descriptor: *descriptor,
+                name: (*name).to_owned(),
+                inferred: found.evidence != Evidence::Exact,
+            })),
+            (None, _) => Err(unknown("it has no storage on the heap".to_owned())),
+            (Some(_), names) => {
+                let more = names.len().saturating_sub(NAMED);
+                let mut listed = names
+                    .iter()
+                    .take(NAMED)
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                if more > 0 {
+                    listed.push_str(&format!(" or {more} more"));
+                }
+                Err(TargetError::SeveralTypes(address, listed))
+            }
+        }
+    }
+
+    fn functions(&self) -> Result<&FunctionTable, TargetError> {
+        let table = self.functions.get_or_try_init(|| {
+            let module = self.types.module().map_err(|reason| {
+                let path = self.binary().path().display().to_string();
+                TargetError::NoFunctions(path, reason)
+            })?;
+            Ok(FunctionTable::new(self.binary().abi(), *module))
+        });
+        table.and_then(|table| match table.len(&*self.memory) {
+            0 => Err(TargetError::NoFunctions(
+                self.binary().path().display().to_string(),
+                "their table is unreadable".to_owned(),
+            )),
+            _ => Ok(table),
+        })
+    }
+
+    /// The function of the program named `name`, found without symbols.
+    ///
+    /// # Errors
+    /// When the table of functions cannot be read.
+    pub fn function_named(&self, name: &str) -> Result<Option<Function>, TargetError> {
+        Ok(self.functions()?.function_named(&*self.memory, name))
+    }
+
+    /// The runtime's function that begins at `pc`, if its first two arguments are a map's
+    /// type and the map (ABIInternal: they are in registers).
+    #[must_use]
+    pub fn map_call(&self, pc: u64) -> Option<MapCall> {
+        let (type_register, map_register) = match self.binary().arch()? {
+            "amd64" => ("rax", "rbx"),
+            "arm64" => ("x0", "x1"),
+            _ => return None,
+        };
+        let function = self.functions().ok()?.function_at(&*self.memory, pc)?;
+        let name = function.name.strip_prefix("runtime.")?;
+        let takes_a_map = ["mapaccess", "mapassign", "mapdelete"]
+            .iter()
+            .any(|start| name.starts_with(start) && !name.contains('.'))
+            || ["mapclear", "mapiterinit", "mapIterStart"].contains(&name);
+        (takes_a_map && function.entry == pc).then_some(MapCall {
+            function: function.name,
+            type_register,
+            map_register,
+        })
     }
 }
 
@@ -241,6 +367,7 @@ pub struct Map {
     map_type: Rc<Type>,
     layout: Rc<MapLayout>,
     expression: String,
+    inferred: bool,
 }
 
 impl Map {
@@ -255,6 +382,38 @@ impl Map {
         expression: &str,
     ) -> Result<Self, TargetError> {
         let map_type = target.type_named(type_name)?;
+        Self::of(target, address, map_type, expression)
+    }
+
+    /// The map whose header is at `address`, of the type with the descriptor at
+    /// `descriptor`. `inferred`: the type is not certain, and the figures say so.
+    ///
+    /// # Errors
+    /// When that is no map type, or its layout cannot be told.
+    pub fn described(
+        target: Rc<Target>,
+        address: u64,
+        descriptor: u64,
+        inferred: bool,
+        expression: &str,
+    ) -> Result<Self, TargetError> {
+        let unreadable = |reason: String| TargetError::Unreadable(descriptor, reason);
+        let at = target
+            .types
+            .of_descriptor(descriptor)
+            .map_err(|error| unreadable(error.to_string()))?
+            .ok_or_else(|| unreadable("no type descriptor".to_owned()))?;
+        let map_type = target.types.get(at)?;
+        let map = Self::of(target, address, map_type, expression)?;
+        Ok(Self { inferred, ..map })
+    }
+
+    fn of(
+        target: Rc<Target>,
+        address: u64,
+        map_type: Rc<Type>,
+        expression: &str,
+    ) -> Result<Self, TargetError> {
         if !matches!(map_type.kind, Kind::Map { .. }) {
             return Err(TargetError::NotAMap(map_type.name.clone()));
         }
@@ -265,6 +424,7 @@ impl Map {
             map_type,
             layout,
             expression: expression.to_owned(),
+            inferred: false,
         })
     }
 
@@ -278,6 +438,12 @@ impl Map {
     #[must_use]
     pub fn address(&self) -> u64 {
         self.address
+    }
+
+    /// Whether its type is an inference from its storage.
+    #[must_use]
+    pub fn inferred(&self) -> bool {
+        self.inferred
     }
 
     /// Its type.
@@ -376,6 +542,11 @@ impl Map {
     #[must_use]
     pub fn stats_of(&self, walk: &Walk) -> Stats {
         let mut stats = stats(walk, &self.layout, &self.context());
+        if self.inferred {
+            stats
+                .notes
+                .push("type inferred from the storage: -type 'map[K]V' overrides it".to_owned());
+        }
         if walk.blocks.is_empty() {
             return stats;
         }

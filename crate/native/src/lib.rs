@@ -192,6 +192,11 @@ impl Binary {
         guard(|| Ok(self.inner().symbol(name)))
     }
 
+    /// Names and link-time addresses of the variables in `.symtab` that a name means.
+    fn variables(&self, name: &str) -> PyResult<Vec<(String, u64)>> {
+        guard(|| Ok(self.inner().variables(name)))
+    }
+
     /// Whether a map type has this name, in either spelling.
     fn is_map_type(&self, name: &str) -> PyResult<bool> {
         guard(|| {
@@ -245,13 +250,55 @@ impl Target {
     fn map(&self, address: u64, type_name: &str, expression: &str) -> PyResult<Map> {
         guard(|| {
             self.pace.begin();
-            let inner = target::Map::new(Rc::clone(&self.inner), address, type_name, expression)
-                .map_err(error)?;
-            inner.probe().map_err(error)?;
-            Ok(Map {
-                inner,
-                pace: Rc::clone(&self.pace),
-            })
+            let inner = target::Map::new(Rc::clone(&self.inner), address, type_name, expression);
+            self.probed(inner)
+        })
+    }
+
+    /// The map at an address, of the type with a descriptor.
+    fn described_map(
+        &self,
+        address: u64,
+        descriptor: u64,
+        inferred: bool,
+        expression: &str,
+    ) -> PyResult<Map> {
+        guard(|| {
+            self.pace.begin();
+            let target = Rc::clone(&self.inner);
+            let inner = target::Map::described(target, address, descriptor, inferred, expression);
+            self.probed(inner)
+        })
+    }
+
+    /// Descriptor, name and whether it is an inference: the type of the map at an address,
+    /// by its storage. `None` where no map header stands.
+    fn map_type_at(&self, py: Python<'_>, address: u64) -> PyResult<Option<(u64, String, bool)>> {
+        self.pace.begin();
+        let found = guard(|| self.inner.map_type_at(address).map_err(error));
+        self.pace.end(py);
+        if self.pace.interrupted() {
+            return Err(PyKeyboardInterrupt::new_err(()));
+        }
+        Ok(found?.map(|found| (found.descriptor, found.name, found.inferred)))
+    }
+
+    /// The runtime's function at whose first instruction `pc` is, and the registers that
+    /// hold a map's type and the map.
+    fn map_call(&self, pc: u64) -> PyResult<Option<(String, &'static str, &'static str)>> {
+        guard(|| {
+            self.pace.begin();
+            let call = self.inner.map_call(pc);
+            Ok(call.map(|call| (call.function, call.type_register, call.map_register)))
+        })
+    }
+
+    /// The address of a function, by the tables that every program has.
+    fn function(&self, name: &str) -> PyResult<Option<u64>> {
+        guard(|| {
+            self.pace.begin();
+            let found = self.inner.function_named(name).map_err(error)?;
+            Ok(found.map(|function| function.entry))
         })
     }
 
@@ -264,6 +311,17 @@ impl Target {
             let found = printer.dynamic_type(word, !itab).map_err(error)?;
             let named = found.and_then(|at| self.inner.types().get(at).ok());
             Ok(named.map(|named| named.full_name.clone()))
+        })
+    }
+}
+
+impl Target {
+    fn probed(&self, inner: Result<target::Map, target::TargetError>) -> PyResult<Map> {
+        let inner = inner.map_err(error)?;
+        inner.probe().map_err(error)?;
+        Ok(Map {
+            inner,
+            pace: Rc::clone(&self.pace),
         })
     }
 }

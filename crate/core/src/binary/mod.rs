@@ -218,6 +218,30 @@ impl Binary {
             .copied()
     }
 
+    /// The variables in `.symtab` that `name` means, with their link-time addresses: the one
+    /// of that name, else all that have a path before it (`path/to/pkg.Name`).
+    #[must_use]
+    pub fn variables(&self, name: &str) -> Vec<(String, u64)> {
+        let found = with_elf(&self.path, |file| {
+            file.symbols()
+                .filter(|symbol| symbol.kind() == object::SymbolKind::Data)
+                .filter_map(|symbol| {
+                    let spelled = symbol.name().ok()?;
+                    let before = spelled.strip_suffix(name)?;
+                    let means = before.is_empty() || before.ends_with('/');
+                    means.then(|| (spelled.to_owned(), symbol.address()))
+                })
+                .collect::<Vec<_>>()
+        });
+        let mut found = found.unwrap_or_default();
+        if let Some(exact) = found.iter().position(|(spelled, _)| spelled == name) {
+            found = vec![found.swap_remove(exact)];
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
     /// The map implementation in this executable, by what is in it: debug
     /// types first, then symbols, then the release and its experiments.
     #[must_use]

@@ -123,9 +123,10 @@ struct Process {
     memory: Rc<dyn Memory>,
     bias: u64,
     /// Where descriptors begin.
-    base: OnceCell<Option<u64>>,
-    /// What the linker left of the executable's parts.
-    module: OnceCell<Result<Module, String>>,
+    base: OnceCell<u64>,
+    /// What the linker left of the executable's parts. Like all here it is kept once it is
+    /// found only: a program that has just been started may not be relocated yet.
+    module: OnceCell<Module>,
     /// The map types that descriptors describe.
     maps: OnceCell<DescribedMaps>,
 }
@@ -277,9 +278,9 @@ impl Types {
 
     fn described_maps(&self) -> Option<&DescribedMaps> {
         let process = self.process.as_ref()?;
-        let maps = process.maps.get_or_init(|| {
+        let found = process.maps.get_or_try_init(|| {
             let (Ok(module), Some(descriptors)) = (self.module(), self.descriptors()) else {
-                return DescribedMaps::default();
+                return Err(());
             };
             let all = descriptors.maps_in(module.types);
             let mut by_name: HashMap<String, Vec<u64>> = HashMap::new();
@@ -289,22 +290,20 @@ impl Types {
                     .or_default()
                     .push(*address);
             }
-            DescribedMaps { all, by_name }
+            Ok(DescribedMaps { all, by_name })
         });
-        Some(maps)
+        found.ok()
     }
 
     /// What the linker left of the executable's parts in the process.
     ///
     /// # Errors
     /// A sentence that says what is missing.
-    pub fn module(&self) -> Result<&Module, &str> {
+    pub fn module(&self) -> Result<&Module, String> {
         let process = self.process.as_ref().ok_or("the process is not known")?;
         process
             .module
-            .get_or_init(|| first_module(&self.binary, &*process.memory, process.bias))
-            .as_ref()
-            .map_err(String::as_str)
+            .get_or_try_init(|| first_module(&self.binary, &*process.memory, process.bias))
     }
 
     /// What the loader added to the addresses in the executable.
@@ -391,12 +390,13 @@ impl Types {
     /// else the field of `runtime.firstmoduledata`.
     fn base(&self) -> Option<u64> {
         let process = self.process.as_ref()?;
-        *process.base.get_or_init(|| {
+        let found = process.base.get_or_try_init(|| {
             if let Some(address) = self.binary.symbol("runtime.types") {
-                return Some(address.wrapping_add(process.bias));
+                return Ok(address.wrapping_add(process.bias));
             }
-            self.module().ok().map(|module| module.types.start)
-        })
+            self.module().map(|module| module.types.start)
+        });
+        found.ok().copied()
     }
 
     fn descriptors(&self) -> Option<Descriptors<'_>> {

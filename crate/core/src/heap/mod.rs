@@ -17,7 +17,10 @@ pub use goroutine::{
 pub use locate::{Located, mheap_by_code, mheap_by_name};
 pub use owned::{Allocated, allocated};
 pub use profile::{AllocationSites, SpecialRoots, special_roots};
-pub use scan::{Evidence, FoundMap, KnownType, Options, Progress, ScanResult, Totals, scan};
+pub use scan::{
+    Evidence, FoundMap, KnownType, MapTypes, Options, Progress, ScanResult, Totals, map_types_at,
+    scan,
+};
 pub use span::{HeapSpan, Pages, Slot, State};
 
 use std::collections::HashMap;

@@ -213,6 +213,83 @@ pub fn scan(
     Ok(result)
 }
 
+/// What the heap tells of the type of one map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapTypes {
+    /// Descriptors and names of the types it can have; none if it never had storage, or
+    /// storage that is not on the heap.
+    pub maps: Vec<(u64, String)>,
+    /// How they are known.
+    pub evidence: Evidence,
+}
+
+/// The map types that the map with its header at `address` can have, by its storage, as
+/// [`scan`] finds them. `None` where no map header stands.
+///
+/// # Errors
+/// When the heap's own books cannot be read.
+pub fn map_types_at(
+    heap: &Heap,
+    memory: &dyn Memory,
+    types: &Types,
+    address: u64,
+) -> Result<Option<MapTypes>, HeapError> {
+    let catalogue = Catalogue::new(heap, types);
+    let Some(header) = catalogue.header else {
+        let what = "the program has no descriptors of map types";
+        return Err(HeapError::Unknown(what.to_owned()));
+    };
+    let (spans, _) = heap.spans(memory)?;
+    let options = Options::default();
+    let mut scanner = Scanner {
+        heap,
+        memory,
+        pages: Pages::new(&spans),
+        spans: &spans,
+        header,
+        catalogue,
+        options: &options,
+        result: ScanResult::default(),
+        inline_marks: HashMap::new(),
+    };
+    let mut bytes = vec![0; scanner.signature().0 as usize];
+    match memory.read(address, &mut bytes) {
+        Ok(()) => {}
+        Err(ReadError::Fault { .. }) => return Ok(None),
+        Err(interrupted) => return Err(interrupted.into()),
+    }
+    let unknown = MapTypes {
+        maps: Vec::new(),
+        evidence: Evidence::Structure,
+    };
+    let on_stack = match heap.slot_of(address)? {
+        Some(slot) if slot.is_stack => true,
+        // Inside of another object.
+        Some(slot) if slot.object() != address => return Ok(None),
+        _ => false,
+    };
+    let candidate = match header {
+        Header::Swiss(map) => scanner.swiss(map, address, &bytes),
+        Header::Classic(hmap) => scanner.classic(hmap, address, &bytes),
+    };
+    let Some(candidate) = candidate else {
+        // The first bucket may be on the stack as well.
+        return Ok(on_stack.then_some(unknown));
+    };
+    scanner.follow(&mut vec![candidate])?;
+    let result = scanner.finish(types);
+    let Some(map) = result.maps.first() else {
+        return Ok(None);
+    };
+    Ok(Some(match result.types_of(map) {
+        [] => unknown,
+        maps => MapTypes {
+            maps: maps.to_vec(),
+            evidence: map.evidence,
+        },
+    }))
+}
+
 /// The map types of the program, by the type of their storage.
 struct Catalogue {
     header: Option<Header>,
