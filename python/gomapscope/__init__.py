@@ -17,7 +17,7 @@ Outside gdb the package imports too; only what needs a program being debugged ra
 from __future__ import annotations
 
 from ._definitions import VERSION as __version__
-from .api import Bucket, Entry, Map, Stats
+from .api import Bucket, Entry, FoundMap, Map, Stats, scan
 from .errors import Error
 
-__all__ = ["Bucket", "Entry", "Error", "Map", "Stats", "__version__"]
+__all__ = ["Bucket", "Entry", "Error", "FoundMap", "Map", "Stats", "__version__", "scan"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import __version__
+from . import __version__, console
 from .errors import Error
 
 if TYPE_CHECKING:
@@ -90,12 +90,23 @@ def _parser() -> argparse.ArgumentParser:
         )
         subcommand.options(added)
         added.set_defaults(run=subcommand.run)
+    for name, summary in console.names().items():
+        subparsers.add_parser(name, help=f"on a core file: {_lower(summary)}", add_help=False)
     return parser
+
+
+def _lower(sentence: str) -> str:
+    """A sentence as part of another one."""
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the console script and return its exit status."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words and words[0] in console.names():
+        # Their options are gdb's, not argparse's: one parser reads both.
+        return console.run(words[0], words[1:])
+    options = _parser().parse_args(words)
     try:
         status: int = options.run(options)
     except Error as error:

@@ -170,6 +170,70 @@ DEFINITIONS: list[dict[str, str]] = [
         ),
     },
     {
+        "name": "go-map-scan",
+        "summary": "Find every Go map of the process, ranked by what a rebuild would give back.",
+        "expression": "none",
+        "help": (
+            "Find every Go map of the process, ranked by what a rebuild would give back.\n"
+            "\n"
+            "Usage: go-map-scan [OPTION]...\n"
+            "\n"
+            "Maps are found by the books of Go's own allocator, with and without debug\n"
+            "information, in a process or a core. Which of them are in use is found as Go's\n"
+            "collector would. Ctrl-C ends with what was found.\n"
+            "\n"
+            "Options:\n"
+            "  -all\n"
+            "    List every map.\n"
+            "\n"
+            "  -force\n"
+            "    Overwrite the FILE of -pprof.\n"
+            "\n"
+            "  -garbage\n"
+            "    List maps, too, that the program cannot reach any more; the next\n"
+            "    collection frees them.\n"
+            "\n"
+            "  -holders\n"
+            "    Find who holds each listed map: a variable, a field, a goroutine.\n"
+            "\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else; it lists all maps unless -top is\n"
+            "    given.\n"
+            "\n"
+            "  -min SIZE\n"
+            "    Only maps that take at least SIZE bytes; 64K, 1.5M, 2G are KiB, MiB, GiB.\n"
+            "\n"
+            "  -pprof FILE\n"
+            "    Write a profile for go tool pprof, too; an existing FILE is kept unless\n"
+            "    -force is given.\n"
+            "\n"
+            "  -sort reclaimable|allocated|len|holes|address\n"
+            "    Rank by this; the default is reclaimable.\n"
+            "\n"
+            "  -top N\n"
+            "    List the first N maps; 0 or unlimited lists all. The default is 20.\n"
+            "\n"
+            "  -type REGEX\n"
+            "    Only maps whose type, as Go prints it, has a part that fits; brackets may\n"
+            "    stand for themselves, as in map[string]int. Quote what holds spaces.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-scan\n"
+            "    The 20 maps that waste most, and how much all waste.\n"
+            "  go-map-scan -type Session -min 1M -sort allocated\n"
+            "    The largest maps whose type mentions Session.\n"
+            "  go-map-scan -pprof maps.pb.gz\n"
+            "    The same for go tool pprof -http=: maps.pb.gz.\n"
+            "  | go-map-scan -json | jq '.totals.reclaimable'\n"
+            "    The bytes that rebuilding all maps would give back, for a script.\n"
+            "\n"
+            "A rebuild is make(map[K]V, len(m)) and a copy of the entries: what that would\n"
+            "not allocate is reclaimable. A + behind a figure means at least that much:\n"
+            "parts of the map, or its exact type, are not known. go-map-stats walks one map\n"
+            "and counts all."
+        ),
+    },
+    {
         "name": "go-map-stats",
         "summary": "Show how full a Go map is, what it wastes, and what to do about it.",
         "expression": "one",

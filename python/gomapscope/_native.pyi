@@ -94,6 +94,26 @@ class Target:
         progress: Callable[[str], None] | None,
     ) -> None:
         """``kind``: ``native``, ``core``, ``remote``, or ``file`` when nothing runs."""
+    @staticmethod
+    def of_core(
+        core: str,
+        program: str | None,
+        again: str,
+        progress: Callable[[str], None] | None,
+    ) -> tuple[Target, Binary]:
+        """A core file read without gdb; its program is looked for where it was.
+
+        ``again`` is how a command names the same core.
+        """
+    def find(self, expression: str, type_name: str | None) -> Map:
+        """The map that an expression leads to, without gdb."""
+    def scan_core(
+        self,
+        request: Request,
+        style: Style,
+        write: Callable[[str], object],
+    ) -> None:
+        """Answer ``scan`` for a core."""
     def invalidate(self) -> None:
         """Memory may have changed: drop what was read."""
     def map(self, address: int, type_name: str, expression: str) -> Map: ...
@@ -110,6 +130,15 @@ class Target:
         """The runtime's function that begins at ``pc``; the registers of type and map."""
     def function(self, name: str) -> int | None:
         """The address of a function, found without symbols."""
+    def scan(
+        self,
+        request: Request,
+        threads: list[tuple[int, dict[str, int]]],
+        notes: list[str],
+        style: Style,
+        write: Callable[[str], object],
+    ) -> None:
+        """Answer ``go-map-scan``; ``threads`` are registers by gdb's names."""
     def dynamic_type(self, word: int, itab: bool) -> str | None:
         """The DWARF name of the type behind an interface's first word."""
 

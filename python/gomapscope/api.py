@@ -49,6 +49,94 @@ class Entry(NamedTuple):
     elem_address: int
 
 
+class FoundMap(NamedTuple):
+    """One map that :func:`scan` found."""
+
+    address: int
+    """The map's header."""
+    type: Optional[str]
+    """As Go prints it; None where it is not known to be one type."""
+    full_type: Optional[str]
+    """The same with full import paths, where the short name may mean several types."""
+    types: list[str]
+    """What the type may be (at most 20), where it is not known to be one."""
+    len: int
+    capacity: int
+    """Slots."""
+    allocated: int
+    """Bytes; at least so many where :attr:`at_least` says so."""
+    reclaimable: Optional[int]
+    """Bytes a rebuild would give back, what is sure of it; None where it is not known."""
+    hole_density: Optional[float]
+    """Slots that are not live, of all slots; None where it is not known."""
+    evidence: str
+    """``exact``, ``strong`` or ``weak``: how the type is known."""
+    state: str
+    """``live``, ``garbage`` or ``unknown``."""
+    at_least: bool
+    held_by: Optional[str]
+    """A variable, a field, a goroutine; with ``holders=True``, where it is known."""
+    allocated_at: list[str]
+    """The stack that allocated it, innermost call first, where it is known."""
+
+    def open(self) -> Map:
+        """The map itself, to walk it."""
+        name = self.full_type or self.type or (self.types[0] if self.types else None)
+        return Map(self.address, name)
+
+
+@translated
+def scan(
+    *,
+    top: Optional[int] = None,
+    type: Optional[str] = None,
+    min_bytes: int = 0,
+    sort: str = "reclaimable",
+    garbage: bool = False,
+    holders: bool = False,
+) -> list[FoundMap]:
+    """Every map of the process, as ``go-map-scan`` lists them.
+
+    ``type`` is a part of the type's name or a regular expression, ``min_bytes`` what a map
+    takes at least, ``sort`` one of ``reclaimable``, ``allocated``, ``len``, ``holes`` and
+    ``address``.  Raises :class:`Error`.
+    """
+    from . import commands
+
+    words = ["-sort", sort, "-min", str(min_bytes)]
+    if top is not None:
+        words += ["-top", str(top)]
+    if type is not None:
+        escaped = type.replace("\\", "\\\\").replace("'", "\\'")
+        words += ["-type", f"'{escaped}'"]
+    if holders:
+        words.append("-holders")
+    if garbage:
+        words.append("-garbage")
+    rows = commands.collect(commands.SCAN, " ".join(words))["maps"]
+    return [_found(row) for row in rows if garbage or row["state"] != "garbage"]
+
+
+def _found(row: dict[str, Any]) -> FoundMap:
+    reclaimable = row.get("reclaimable", row.get("reclaimable_range", [None])[0])
+    return FoundMap(
+        int(row["address"], 16),
+        row.get("type"),
+        row.get("full_type"),
+        row.get("types", []),
+        row["len"],
+        row["capacity"],
+        row["allocated"],
+        reclaimable,
+        row.get("hole_density"),
+        row["evidence"],
+        row["state"],
+        row.get("at_least", False),
+        row.get("held_by"),
+        row.get("allocated_at", []),
+    )
+
+
 class Stats:
     """What ``go-map-stats`` says of a map, at the stop at which it was made.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 import gdb
 
-from . import completion, expression, native, parameters, session, terminal
+from . import completion, expression, native, parameters, registers, session, terminal
 from ._definitions import DEFINITIONS
 from .errors import guarded
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STATUS = "go-map"
 LAYOUT = "go-map-layout"
+SCAN = "go-map-scan"
 
 
 def run(
@@ -39,10 +40,22 @@ def run(
         return
     terminal.progress.begin(from_tty)
     try:
+        if command == SCAN:
+            _scan(request, from_tty, write)
+            return
         target, maps = _maps(command, request)
         _native.run(request, target, maps, terminal.style(from_tty), write)
     finally:
         terminal.progress.end()
+
+
+def _scan(request: _native.Request, from_tty: bool, write: Callable[[str], object]) -> None:
+    """Every map of the process."""
+    program = session.find_program()
+    session.require_stopped()
+    target = session.target(program)
+    threads, missing = registers.collect(program.binary.arch)
+    target.scan(request, threads, missing, terminal.style(from_tty), write)
 
 
 def _maps(command: str, request: _native.Request) -> tuple[_native.Target, list[_native.Map]]:

@@ -21,6 +21,7 @@ _OLDEST_GO = (1, 21)
 SESSION = (
     "break main.waiting",
     "run",
+    "go-map-scan -top 3",
     "go-map-buckets main.srv.sessions -limit 6",
     "go-map-buckets main.srv.sessions -heat",
     "go-map-stats main.srv.sessions",

@@ -8,6 +8,7 @@ import gdb
 
 from . import commands
 from ._definitions import DEFINITIONS
+from .arguments import argument_line
 from .errors import guarded
 
 # What gdb turns into MI: strings, integers, lists and dictionaries.
@@ -27,20 +28,6 @@ def convert(value: Any) -> _Result:
     if isinstance(value, int):
         return value
     return str(value)
-
-
-def argument_line(arguments: list[str]) -> str:
-    """MI's arguments as a command line; values of options keep their spaces."""
-    line: list[str] = []
-    after_option = False
-    for argument in arguments:
-        if after_option and any(char.isspace() for char in argument):
-            quote = '"' if "'" in argument else "'"
-            line.append(f"{quote}{argument}{quote}")
-        else:
-            line.append(argument)
-        after_option = argument.startswith("-") and argument[1:2] not in ("", "-", *"0123456789")
-    return " ".join(line)
 
 
 def register() -> None:

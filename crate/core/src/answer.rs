@@ -3,10 +3,15 @@
 
 use crate::command::{Command, Only, Request};
 use crate::gotype::{Kind, Limits, Type, go_float, go_quote};
+use crate::heap::ThreadRegisters;
 use crate::map::{Flow, Unit, UnitKind, Visitor, Walk};
 use crate::metrics::{BucketRow, Entry, HeatCell, LayoutReport, Stats, layout_report};
-use crate::report::{BucketsText, EntriesText, JsonRows, Style, heat_cells, stats_json};
-use crate::target::Map;
+use crate::profile;
+use crate::report::{
+    BucketsText, EntriesText, JsonRows, ScanContext, Style, heat_cells, scan_json, stats_json,
+};
+use crate::scan::{Filter, ScanReport};
+use crate::target::{Map, ScanWanted, Scanned, Target, TargetError};
 
 /// Rows that are rendered at once.
 const PORTION: usize = 1024;
@@ -37,6 +42,8 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
         Command::Buckets => buckets(request, map, look, write),
         Command::Entries => entries(request, map, look, write),
         Command::Layout => layout(request, map, look, write),
+        // Answered for a process, not for a map.
+        Command::Scan => Ok(()),
         Command::Stats | Command::Status => {
             let stats = map.stats();
             if request.options.json {
@@ -46,6 +53,123 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
             }
         }
     }
+}
+
+/// Maps that the text of a scan lists where no option says how many.
+const SCAN_ROWS: u64 = 20;
+
+/// Why a scan was not answered.
+#[derive(Debug)]
+pub enum ScanFailure<E> {
+    /// The file of `-pprof` could not be written: a line.
+    File(String),
+    /// What the writer returned.
+    Write(E),
+}
+
+/// Whether the files that `request` names may be written: to be asked before a search.
+///
+/// # Errors
+/// Why not, in one line.
+pub fn files_ready(request: &Request) -> Result<(), String> {
+    match &request.options.pprof {
+        Some(path) => profile::may_write(path, request.options.force).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Which maps `request` lists, and in which order.
+#[must_use]
+pub fn scan_filter(request: &Request) -> Filter {
+    let options = &request.options;
+    Filter {
+        pattern: options.pattern.clone(),
+        min: options.min,
+        sort: options.sort,
+        // A document is whole.
+        garbage: options.garbage || options.json,
+    }
+}
+
+/// Searches `target` as `request` wants it. `threads` are those that the system knows.
+///
+/// # Errors
+/// When the heap's structures are not known, or cannot be read at all.
+pub fn search(
+    request: &Request,
+    target: &Target,
+    threads: &[ThreadRegisters],
+) -> Result<Scanned, TargetError> {
+    let options = &request.options;
+    target.scan(
+        threads,
+        &ScanWanted {
+            filter: &scan_filter(request),
+            rows: options.rows(Some(SCAN_ROWS)),
+            holders: options.holders || options.pprof.is_some(),
+            tombstones: options.pprof.is_some(),
+        },
+    )
+}
+
+/// Answers `go-map-scan` with what was found.
+///
+/// # Errors
+/// When the file of `-pprof` cannot be written, or what the writer returned.
+pub fn answer_scan<E>(
+    request: &Request,
+    target: &Target,
+    scanned: &Scanned,
+    context: ScanContext,
+    look: &Look,
+    write: Write<'_, E>,
+) -> Result<(), ScanFailure<E>> {
+    let options = &request.options;
+    let filter = scan_filter(request);
+    let binary = target.binary();
+    let family = binary.family();
+    let mut chosen = Vec::new();
+    if let Some(pattern) = &options.pattern {
+        chosen.push(format!("-type {}", pattern.text()));
+    }
+    if options.min > 0 {
+        chosen.push(format!("-min {}", crate::report::size(options.min)));
+    }
+    let mut notes = context.notes;
+    notes.extend(scanned.missing.iter().cloned());
+    let mut context = ScanContext {
+        go_version: binary.version().map(|version| version.text),
+        arch: binary.arch().map(str::to_owned),
+        family: family.map(crate::map::Family::word),
+        seconds: scanned.seconds,
+        console: target.console().map(str::to_owned),
+        notes,
+        filter: chosen.join(" "),
+        ..context
+    };
+    let mut report = ScanReport::new(&scanned.scan, family, &filter);
+    if let Some(path) = &options.pprof {
+        let program = binary.path().display().to_string();
+        let (bytes, samples) = profile::scan_profile(&report, &scanned.facts, &program);
+        profile::write(path, options.force, &bytes).map_err(ScanFailure::File)?;
+        context.profile = Some(profile::Written {
+            path: path.clone(),
+            samples,
+        });
+    }
+    let top = options.rows(Some(SCAN_ROWS));
+    let answered = if options.json {
+        scan_json(&mut report, &scanned.facts, &context, top, write)
+    } else {
+        write(&crate::report::scan(
+            &mut report,
+            &scanned.facts,
+            &context,
+            top,
+            &look.style,
+        ))
+    };
+    answered.map_err(ScanFailure::Write)
 }
 
 fn layout<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) -> Result<(), E> {
@@ -381,7 +505,7 @@ impl KeyMatch {
                     }
                 }
             }
-            Kind::Pointer(_) | Kind::Chan | Kind::Func | Kind::UnsafePointer => {
+            Kind::Pointer(_) | Kind::Chan { .. } | Kind::Func | Kind::UnsafePointer => {
                 let name = match key_type.kind {
                     Kind::UnsafePointer => key_type.name.clone(),
                     _ => format!("({})", key_type.name),

@@ -10,11 +10,14 @@
 pub mod answer;
 pub mod binary;
 pub mod command;
+pub mod expression;
 pub mod gotype;
 pub mod heap;
 pub mod layout;
 pub mod map;
 pub mod memory;
 pub mod metrics;
+pub mod profile;
 pub mod report;
+pub mod scan;
 pub mod target;

@@ -4,16 +4,18 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Instant;
 
 use once_cell::unsync::OnceCell;
 
-use crate::binary::{Binary, Function, FunctionTable};
+use crate::binary::{Binary, Function, FunctionTable, Functions};
 use crate::gotype::{Kind, Limits, NestedMaps, Printer, Type, TypeError, TypeRef, Types};
-use crate::heap::{Allocated, Evidence, Heap, HeapError, allocated, map_types_at};
+use crate::heap::{Allocated, Heap, HeapError, ThreadRegisters, allocated, functions};
 use crate::layout::{MapLayout, Part, SLOTS, map_layout};
 use crate::map::{CountOnly, Flow, Unit, Visitor, Walk, walk};
 use crate::memory::{BlockCache, Memory, ReadError};
 use crate::metrics::{BlockSpans, Context, Stats, indirect_bytes, stats};
+use crate::scan::{self, Facts, Filter, Label, Roots, Scan, ScanReport, map_types_at};
 
 /// Blocks kept for pointer chasing while the target stands still.
 const CACHE: usize = 24 << 20;
@@ -61,6 +63,9 @@ pub enum TargetError {
     /// The type's description cannot be used.
     #[error(transparent)]
     Type(#[from] TypeError),
+    /// The heap's structures are not known, or not readable.
+    #[error("{0}")]
+    Heap(String),
 }
 
 /// The type of a map that was asked for by nothing but its address.
@@ -90,6 +95,7 @@ pub struct Target {
     types: Types,
     memory: Rc<BlockCache<Box<dyn Memory>>>,
     pid: Option<u32>,
+    console: Option<String>,
     layouts: RefCell<HashMap<TypeRef, Rc<MapLayout>>>,
     heap: RefCell<HeapState>,
     functions: OnceCell<FunctionTable>,
@@ -130,10 +136,27 @@ impl Target {
             types: Types::of_process(binary, shared, bias),
             memory,
             pid,
+            console: None,
             layouts: RefCell::default(),
             heap: RefCell::default(),
             functions: OnceCell::new(),
         }
+    }
+
+    /// The same for the console script, where commands begin with `gomapscope` and name
+    /// what they look at by `again`: `-core FILE `.
+    #[must_use]
+    pub fn outside_gdb(self, again: String) -> Self {
+        Self {
+            console: Some(again),
+            ..self
+        }
+    }
+
+    /// What commands of the console script name it by; `None` in gdb.
+    #[must_use]
+    pub fn console(&self) -> Option<&str> {
+        self.console.as_deref()
     }
 
     /// Forgets the bytes read so far: the target ran.
@@ -244,26 +267,65 @@ impl Target {
 
 /// What the heap and the code tell where there is no debug information.
 impl Target {
-    /// The type of the map whose header is at `address`, by its storage; `None` where no
-    /// map header stands.
+    /// The type of the map whose header is at `address`: by its storage, else by what leads
+    /// to it in the whole process. `None` where no map header stands.
     ///
     /// # Errors
-    /// When its storage tells no type, or more than one.
+    /// When neither tells a type, or more than one.
     pub fn map_type_at(&self, address: u64) -> Result<Option<TypeAt>, TargetError> {
+        let by_storage = self.map_type_by_storage(address);
+        if matches!(
+            &by_storage,
+            Ok(None)
+                | Ok(Some(TypeAt {
+                    inferred: false,
+                    ..
+                }))
+        ) {
+            return by_storage;
+        }
+        // What leads to it may tell more.
+        let nothing = Filter::default();
+        let wanted = ScanWanted {
+            filter: &nothing,
+            rows: Some(0),
+            holders: false,
+            tombstones: false,
+        };
+        let Ok(scanned) = self.scan(&[], &wanted) else {
+            return by_storage;
+        };
+        let scan = &scanned.scan;
+        let map = scan
+            .maps
+            .binary_search_by_key(&address, |map| map.address)
+            .ok()
+            .and_then(|position| scan.maps.get(position));
+        match map.map(|map| (map.label, scan.types_of(map))) {
+            Some((label, [known])) if label != Label::Structure => Ok(Some(TypeAt {
+                descriptor: known.descriptor,
+                name: known.name.to_string(),
+                inferred: label != Label::Exact,
+            })),
+            _ => by_storage,
+        }
+    }
+
+    fn map_type_by_storage(&self, address: u64) -> Result<Option<TypeAt>, TargetError> {
         let unknown = |reason: String| TargetError::UnknownType(address, reason);
         let heap = self.heap().map_err(|error| unknown(error.to_string()))?;
         let found = map_types_at(&heap, &*self.memory, &self.types, address);
         let Some(found) = found.map_err(|error| unknown(error.to_string()))? else {
             return Ok(None);
         };
-        let mut names: Vec<&str> = found.maps.iter().map(|(_, name)| name.as_str()).collect();
+        let mut names: Vec<&str> = found.maps.iter().map(|known| &*known.name).collect();
         names.sort_unstable();
         names.dedup();
         match (found.maps.first(), names.as_slice()) {
-            (Some((descriptor, _)), [name]) => Ok(Some(TypeAt {
-                descriptor: *descriptor,
+            (Some(known), [name]) => Ok(Some(TypeAt {
+                descriptor: known.descriptor,
                 name: (*name).to_owned(),
-                inferred: found.evidence != Evidence::Exact,
+                inferred: found.label != Label::Exact,
             })),
             (None, _) => Err(unknown("it has no storage on the heap".to_owned())),
             (Some(_), names) => {
@@ -326,6 +388,211 @@ impl Target {
             function: function.name,
             type_register,
             map_register,
+        })
+    }
+}
+
+/// The maps of a process, and what could not be had.
+#[derive(Debug)]
+pub struct Scanned {
+    /// What was found.
+    pub scan: Scan,
+    /// What else is known of single maps.
+    pub facts: Facts,
+    /// Why roots are missing: sentences.
+    pub missing: Vec<String>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What of a scan is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct ScanWanted<'a> {
+    /// Which maps are listed, and in which order.
+    pub filter: &'a Filter,
+    /// How many of them; `None` for all.
+    pub rows: Option<u64>,
+    /// Who holds those that are listed.
+    pub holders: bool,
+    /// Tombstones of all maps, not only of those that are listed.
+    pub tombstones: bool,
+}
+
+/// Rows of which more than the figures is looked up, unless that was asked for.
+const DETAILED: u64 = 1000;
+
+impl Target {
+    /// Finds every map of the process. `threads` are those that the system knows, with
+    /// their registers.
+    ///
+    /// # Errors
+    /// When the heap's structures are not known, or cannot be read at all.
+    pub fn scan(
+        &self,
+        threads: &[ThreadRegisters],
+        wanted: &ScanWanted<'_>,
+    ) -> Result<Scanned, TargetError> {
+        let started = Instant::now();
+        let failed = |reason: HeapError| self.no_heap(&reason);
+        let heap = self.heap().map_err(failed)?;
+        let roots = match Roots::of(&self.types, &*self.memory, threads) {
+            Ok(roots) => roots,
+            // Nothing was found yet.
+            Err(reason) => return Err(TargetError::Heap(reason.to_string())),
+        };
+        let options = scan::Options { types: true };
+        let direct: &dyn Memory = &**self.memory.inner();
+        let family = self.binary().family();
+        let listed = |scan: &Scan, rows: Option<u64>| -> Vec<usize> {
+            let report = ScanReport::new(scan, family, wanted.filter);
+            let rows = rows.map_or(usize::MAX, |rows| {
+                usize::try_from(rows).unwrap_or(usize::MAX)
+            });
+            report.positions().take(rows).collect()
+        };
+        // Documents list everything: of a few maps more is told without being asked.
+        let few = wanted.rows.unwrap_or(DETAILED).min(DETAILED);
+        let mut chosen = Vec::new();
+        let scan = scan::scan(&heap, direct, &self.types, &roots, &options, &mut |scan| {
+            let rows = if wanted.holders {
+                wanted.rows
+            } else {
+                Some(few)
+            };
+            chosen = listed(scan, rows);
+            chosen.clone()
+        })
+        .map_err(failed)?;
+        if chosen.is_empty() {
+            chosen = listed(&scan, Some(few));
+        }
+        let mut facts = Facts {
+            full_names: self.full_names(&scan),
+            held_by: scan
+                .holders
+                .iter()
+                .map(|(address, path)| (*address, path.as_str().into()))
+                .collect(),
+            ..Facts::default()
+        };
+        let all = wanted.tombstones.then(|| (0..scan.maps.len()).collect());
+        let interrupted = self
+            .walk_found(&heap, &scan, &all.unwrap_or(chosen), &mut facts)
+            .is_err();
+        let mut scan = scan;
+        scan.interrupted |= interrupted;
+        Ok(Scanned {
+            scan,
+            facts,
+            missing: roots.missing,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Walks maps that were found: counts tombstones, and tells where they were allocated
+    /// by the block that the memory profile knows, the largest first.
+    fn walk_found(
+        &self,
+        heap: &Heap,
+        scan: &Scan,
+        positions: &[usize],
+        facts: &mut Facts,
+    ) -> Result<(), ReadError> {
+        let functions = functions(&self.types, &*self.memory).ok();
+        for (number, position) in positions.iter().enumerate() {
+            if number.is_multiple_of(256) {
+                self.memory
+                    .checkpoint(number as u64, positions.len() as u64)?;
+            }
+            let Some(map) = scan.maps.get(*position) else {
+                continue;
+            };
+            let sure = !matches!(map.label, Label::OneOf | Label::Structure);
+            let layout = scan
+                .types_of(map)
+                .first()
+                .and_then(|known| known.layout.as_ref());
+            let Some(layout) = layout.filter(|_| sure) else {
+                continue;
+            };
+            let mut walk = walk(&*self.memory, layout, map.address, &mut CountOnly);
+            if walk.interrupted {
+                return Err(ReadError::Interrupted);
+            }
+            facts.tombstones.insert(map.address, walk.counts.tombstones);
+            let Some(functions) = functions.as_ref().filter(|_| !scan.sites.is_empty()) else {
+                continue;
+            };
+            walk.blocks
+                .sort_by_key(|block| std::cmp::Reverse(block.span.len));
+            let stack = walk.blocks.iter().take(64).find_map(|block| {
+                let slot = heap.slot_of(block.span.start).ok()??;
+                scan.sites.stack_of(slot.base)
+            });
+            if let Some(stack) = stack {
+                let frames = self.frames_of(functions, stack);
+                if !frames.is_empty() {
+                    facts.allocated_at.insert(map.address, frames);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The calls of an allocation, those of the runtime's own left out, innermost first.
+    fn frames_of(&self, functions: &Functions, stack: &[u64]) -> Rc<[Rc<str>]> {
+        let frames: Vec<_> = stack
+            .iter()
+            .filter_map(|pc| functions.frame_of_return(&*self.memory, *pc))
+            .collect();
+        let of_runtime = |name: &str| {
+            ["runtime.", "internal/runtime/"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        };
+        frames
+            .iter()
+            .skip_while(|frame| of_runtime(&frame.function))
+            .map(|frame| {
+                let file = frame.file.rsplit('/').next().unwrap_or_default();
+                format!("{} {file}:{}", frame.function, frame.line).into()
+            })
+            .collect()
+    }
+
+    /// Names that tell types of one name apart, by the addresses of their descriptors.
+    fn full_names(&self, scan: &Scan) -> HashMap<u64, Rc<str>> {
+        let known: HashMap<u64, &str> = scan
+            .types
+            .iter()
+            .flatten()
+            .map(|known| (known.descriptor, &*known.name))
+            .collect();
+        known
+            .into_iter()
+            .filter(|(_, name)| !self.types.rivals(name).is_empty())
+            .filter_map(|(descriptor, _)| {
+                let at = self.types.of_descriptor(descriptor).ok()??;
+                let full = &self.types.get(at).ok()?.full_name;
+                self.types
+                    .rivals(full)
+                    .is_empty()
+                    .then(|| (descriptor, full.as_str().into()))
+            })
+            .collect()
+    }
+
+    fn no_heap(&self, reason: &HeapError) -> TargetError {
+        let version = self.binary().version();
+        let release = version.as_ref().and_then(|version| version.release);
+        TargetError::Heap(match (version, release) {
+            (Some(version), Some(release)) if release.minor < 21 => format!(
+                "maps are found by the heap's books, which are known from go1.21 on; \
+                 this program is of {}",
+                version.text
+            ),
+            (Some(version), _) => format!("{reason} ({})", version.text),
+            (None, _) => reason.to_string(),
         })
     }
 }
@@ -534,6 +801,7 @@ impl Map {
             go_version: binary.version().map(|version| version.text),
             arch: binary.arch().map(str::to_owned),
             pid: self.target.pid,
+            console: self.target.console.clone(),
         }
     }
 
@@ -543,9 +811,10 @@ impl Map {
     pub fn stats_of(&self, walk: &Walk) -> Stats {
         let mut stats = stats(walk, &self.layout, &self.context());
         if self.inferred {
-            stats
-                .notes
-                .push("type inferred from the storage: -type 'map[K]V' overrides it".to_owned());
+            stats.notes.push(
+                "type inferred from its storage and what leads to it: -type 'map[K]V' overrides it"
+                    .to_owned(),
+            );
         }
         if walk.blocks.is_empty() {
             return stats;

@@ -4,22 +4,26 @@
 mod ffi;
 mod memory;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::rc::Rc;
 
-use gomapscope_core::answer::{self, Look};
+use gomapscope_core::answer::{self, Look, ScanFailure};
 use gomapscope_core::binary;
 use gomapscope_core::command;
+use gomapscope_core::expression;
 use gomapscope_core::gotype::{Kind, Limits, Types};
-use gomapscope_core::report;
+use gomapscope_core::heap::ThreadRegisters;
+use gomapscope_core::memory::CoreFile;
+use gomapscope_core::report::{self, ScanContext};
 use gomapscope_core::target;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use memory::{GdbMemory, Pace};
+use memory::{CoreMemory, GdbMemory, Pace};
 
 create_exception!(
     gomapscope._native,
@@ -216,6 +220,8 @@ impl Binary {
 struct Target {
     inner: Rc<target::Target>,
     pace: Rc<Pace>,
+    /// The threads of a core; gdb is asked for those of others.
+    threads: Vec<(u32, BTreeMap<String, u64>)>,
 }
 
 #[pymethods]
@@ -238,7 +244,102 @@ impl Target {
         Self {
             inner: Rc::new(inner),
             pace,
+            threads: Vec::new(),
         }
+    }
+
+    /// The process that a core file was made of; without `program` its executable is
+    /// looked for where it was. What is read needs no gdb. `again` is how a command names
+    /// the same core.
+    #[staticmethod]
+    fn of_core(
+        core: &str,
+        program: Option<&str>,
+        again: String,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<(Self, Binary)> {
+        guard(|| {
+            let mut file = CoreFile::open(Path::new(core)).map_err(error)?;
+            let path = match (program, file.program()) {
+                (Some(path), _) => path.into(),
+                (None, Some(mapped)) => mapped.path.clone(),
+                (None, None) => {
+                    return Err(error(format_args!(
+                        "{core} does not tell its program: name it with -exe FILE"
+                    )));
+                }
+            };
+            let shown = path.display();
+            let binary = binary::Binary::open(&path).map_err(|reason| match program {
+                Some(_) => error(reason),
+                None => error(format_args!("{reason}; name the program with -exe FILE")),
+            })?;
+            if !binary.is_go() {
+                return Err(error(format_args!(
+                    "{shown} is not a Go program (it holds no Go build information)"
+                )));
+            }
+            let another = || {
+                error(format_args!(
+                    "{core} is not of {shown}: it was built again or is another program; \
+                     name the right one with -exe FILE"
+                ))
+            };
+            if file.ran(&path) == Some(false) || file.abi() != binary.abi() {
+                return Err(another());
+            }
+            let Some(bias) = file.bias(binary.entry()) else {
+                return Err(error(format_args!("{core} does not tell the entry point")));
+            };
+            // Segments are loaded at whole pages.
+            if bias % 4096 != 0 || (bias != 0 && !binary.position_independent()) {
+                return Err(another());
+            }
+            file.set_executable(&path, bias).map_err(error)?;
+            let threads = file
+                .threads()
+                .iter()
+                .map(ThreadRegisters::from)
+                .map(|thread| (thread.tid, thread.values))
+                .collect();
+            let binary = Binary(Rc::new(Types::new(Rc::new(binary))));
+            let pace = Rc::new(Pace::new(progress));
+            let memory = CoreMemory::new(file, Rc::clone(&pace));
+            let shared = binary.0.shared_binary();
+            let inner =
+                target::Target::new(shared, Box::new(memory), bias, None).outside_gdb(again);
+            let target = Self {
+                inner: Rc::new(inner),
+                pace,
+                threads,
+            };
+            Ok((target, binary))
+        })
+    }
+
+    /// The map that an expression leads to, without gdb.
+    fn find(&self, expression: &str, type_name: Option<&str>) -> PyResult<Map> {
+        guard(|| {
+            self.pace.begin();
+            Ok(Map {
+                inner: expression::find(&self.inner, expression, type_name).map_err(error)?,
+                pace: Rc::clone(&self.pace),
+            })
+        })
+    }
+
+    /// Answers `go-map-scan` for a core.
+    fn scan_core(
+        &self,
+        py: Python<'_>,
+        request: &Request,
+        style: &Style,
+        write: Py<PyAny>,
+    ) -> PyResult<()> {
+        let context = ScanContext::default();
+        let target = (&*self.inner, &*self.pace);
+        let threads = self.threads.clone();
+        scan(py, target, request, threads, context, style, &write)
     }
 
     /// Forgets the bytes read so far.
@@ -302,6 +403,32 @@ impl Target {
         })
     }
 
+    /// Answers `go-map-scan`. `threads` are the registers of each thread by gdb's names,
+    /// `notes` say what could not be had.
+    fn scan(
+        &self,
+        py: Python<'_>,
+        request: &Request,
+        threads: Vec<(u32, BTreeMap<String, u64>)>,
+        notes: Vec<String>,
+        style: &Style,
+        write: Py<PyAny>,
+    ) -> PyResult<()> {
+        let context = ScanContext {
+            notes,
+            ..ScanContext::default()
+        };
+        scan(
+            py,
+            (&self.inner, &self.pace),
+            request,
+            threads,
+            context,
+            style,
+            &write,
+        )
+    }
+
     /// The type, in DWARF's spelling, of the value in an interface whose first
     /// word is `word`: an itab, or the type itself in an `interface {}`.
     fn dynamic_type(&self, word: u64, itab: bool) -> PyResult<Option<String>> {
@@ -324,6 +451,39 @@ impl Target {
             pace: Rc::clone(&self.pace),
         })
     }
+}
+
+/// Searches a target for maps and writes what was found.
+fn scan(
+    py: Python<'_>,
+    (target, pace): (&target::Target, &Pace),
+    request: &Request,
+    threads: Vec<(u32, BTreeMap<String, u64>)>,
+    context: ScanContext,
+    style: &Style,
+    write: &Py<PyAny>,
+) -> PyResult<()> {
+    let threads: Vec<ThreadRegisters> = threads
+        .into_iter()
+        .map(|(tid, values)| ThreadRegisters { tid, values })
+        .collect();
+    guard(|| answer::files_ready(&request.0).map_err(error))?;
+    pace.begin();
+    let found = guard(|| answer::search(&request.0, target, &threads).map_err(error));
+    pace.end(py);
+    if found.is_err() && pace.interrupted() {
+        return Err(PyKeyboardInterrupt::new_err(()));
+    }
+    let found = found?;
+    guard(|| {
+        let mut emit = |text: &str| -> PyResult<()> { write.call1(py, (text,)).map(|_| ()) };
+        answer::answer_scan(&request.0, target, &found, context, &style.0, &mut emit).map_err(
+            |failure| match failure {
+                ScanFailure::File(reason) => error(reason),
+                ScanFailure::Write(raised) => raised,
+            },
+        )
+    })
 }
 
 /// One map.

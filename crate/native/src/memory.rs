@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use gomapscope_core::memory::{Memory, ReadError};
+use gomapscope_core::memory::{CoreFile, Memory, ReadError};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
@@ -49,6 +49,47 @@ impl Pace {
         }
     }
 
+    /// Whether the user pressed Ctrl-C. Once true, it stays so for this call.
+    fn poll(&self, py: Python<'_>) -> Result<(), ReadError> {
+        if !self.interrupted.get() && py.check_signals().is_err() {
+            self.interrupted.set(true);
+        }
+        if self.interrupted.get() {
+            Err(ReadError::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Looks for Ctrl-C, and shows progress when it is time to.
+    fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
+        Python::attach(|py| {
+            self.poll(py)?;
+            let now = Instant::now();
+            let late = |since: Option<Instant>, after| {
+                since.is_some_and(|since| now.duration_since(since) >= after)
+            };
+            let due = match self.shown.get() {
+                None => late(self.started.get(), QUIET),
+                shown => late(shown, EVERY),
+            };
+            if due {
+                self.shown.set(Some(now));
+                let text = if total > 0 {
+                    let percent = (done as f64 / total as f64 * 100.0).min(100.0);
+                    let size = gomapscope_core::report::size(total);
+                    format!("walking: {percent:.0} % of {size} (Ctrl-C ends)")
+                } else {
+                    // How much there is to do is not known.
+                    let since = self.started.get().map_or(0, |at| (now - at).as_secs());
+                    format!("searching: {since} s (Ctrl-C ends)")
+                };
+                self.show(py, &text);
+            }
+            Ok(())
+        })
+    }
+
     fn show(&self, py: Python<'_>, text: &str) {
         if let Some(progress) = self.progress.borrow().as_ref()
             && progress.call1(py, (text,)).is_err()
@@ -69,18 +110,6 @@ impl GdbMemory {
     pub(crate) fn new(read: Py<PyAny>, pace: std::rc::Rc<Pace>) -> Self {
         Self { read, pace }
     }
-
-    /// Whether the user pressed Ctrl-C. Once true, it stays so for this call.
-    fn poll(&self, py: Python<'_>) -> Result<(), ReadError> {
-        if !self.pace.interrupted.get() && py.check_signals().is_err() {
-            self.pace.interrupted.set(true);
-        }
-        if self.pace.interrupted.get() {
-            Err(ReadError::Interrupted)
-        } else {
-            Ok(())
-        }
-    }
 }
 
 impl Memory for GdbMemory {
@@ -98,7 +127,7 @@ impl Memory for GdbMemory {
         visit: &mut dyn FnMut(&[u8]),
     ) -> Result<(), ReadError> {
         Python::attach(|py| {
-            self.poll(py)?;
+            self.pace.poll(py)?;
             match self.read.bind(py).call1((address, len)) {
                 Ok(object) => {
                     let lent = with_bytes(&object, |bytes| {
@@ -124,27 +153,28 @@ impl Memory for GdbMemory {
     }
 
     fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
-        Python::attach(|py| {
-            self.poll(py)?;
-            let now = Instant::now();
-            let late = |since: Option<Instant>, after| {
-                since.is_some_and(|since| now.duration_since(since) >= after)
-            };
-            let pace = &self.pace;
-            let due = match pace.shown.get() {
-                None => late(pace.started.get(), QUIET),
-                shown => late(shown, EVERY),
-            };
-            if due && total > 0 {
-                pace.shown.set(Some(now));
-                let percent = (done as f64 / total as f64 * 100.0).min(100.0);
-                let size = gomapscope_core::report::size(total);
-                pace.show(
-                    py,
-                    &format!("walking: {percent:.0} % of {size} (Ctrl-C ends)"),
-                );
-            }
-            Ok(())
-        })
+        self.pace.checkpoint(done, total)
+    }
+}
+
+/// A core file as it lies on disk, without gdb.
+pub(crate) struct CoreMemory {
+    file: CoreFile,
+    pace: std::rc::Rc<Pace>,
+}
+
+impl CoreMemory {
+    pub(crate) fn new(file: CoreFile, pace: std::rc::Rc<Pace>) -> Self {
+        Self { file, pace }
+    }
+}
+
+impl Memory for CoreMemory {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.file.read(address, buffer)
+    }
+
+    fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
+        self.pace.checkpoint(done, total)
     }
 }

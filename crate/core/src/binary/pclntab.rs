@@ -31,6 +31,16 @@ const KEPT_MAX: usize = 1 << 16;
 /// internal/abi/symtab.go.
 const PCDATA_INLINE_INDEX: u32 = 2;
 const FUNCDATA_INLINE_TREE: u8 = 3;
+const PCDATA_STACK_MAP: u32 = 1;
+const FUNCDATA_ARGS: u8 = 0;
+const FUNCDATA_LOCALS: u8 = 1;
+const FUNCDATA_STACK_OBJECTS: u8 = 2;
+
+/// Words of one frame that are told one by one: 8 MiB of frame.
+const SLOTS_MAX: u32 = 1 << 20;
+
+/// Variables of one frame whose address is taken.
+const STACK_OBJECTS_MAX: u64 = 1 << 14;
 const FLAG_TOP: u8 = 1;
 const FLAG_WRITES_SP: u8 = 2;
 /// `_func` up to its tables (runtime/runtime2.go).
@@ -466,6 +476,106 @@ impl FunctionTable {
     }
 }
 
+/// Which words of a frame the collector follows (runtime/stkframe.go, getStackMap): what
+/// is not among them is a variable that is not used any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LiveSlots {
+    /// A bit for each word, the last of which ends where the variables do.
+    locals: (Vec<u8>, u32),
+    /// A bit for each word from the first argument on.
+    arguments: (Vec<u8>, u32),
+    /// Variables whose address is taken, by offset and bytes: below 0 from the end of the
+    /// variables, else from the first argument. They live while something points to them.
+    objects: Vec<(i32, i32)>,
+}
+
+impl LiveSlots {
+    /// Whether any word of a variable may be in use. `variables_end` is where the frame's
+    /// variables end, `arguments` where its arguments begin.
+    #[must_use]
+    pub fn any(&self, variables_end: u64, arguments: u64, place: Span) -> bool {
+        let bit = |(bytes, count): &(Vec<u8>, u32), index: u64| {
+            index < u64::from(*count)
+                && bytes
+                    .get((index / 8) as usize)
+                    .is_some_and(|byte| byte >> (index % 8) & 1 != 0)
+        };
+        let first_local = variables_end.wrapping_sub(8 * u64::from(self.locals.1));
+        let words = (place.start..place.end().max(place.start.saturating_add(1))).step_by(8);
+        let live = words.take(SLOTS_MAX as usize).any(|word| {
+            if word >= arguments {
+                bit(&self.arguments, (word - arguments) / 8)
+            } else {
+                word >= first_local && bit(&self.locals, (word - first_local) / 8)
+            }
+        });
+        live || self.objects.iter().any(|(offset, size)| {
+            let base = match *offset < 0 {
+                true => variables_end,
+                false => arguments,
+            };
+            let start = base.wrapping_add_signed(i64::from(*offset));
+            place.start < start.saturating_add(u64::from(size.unsigned_abs()))
+                && start < place.end()
+        })
+    }
+}
+
+impl FunctionTable {
+    /// The words of a frame that are in use at `pc`, the last byte of a call. `None` where
+    /// the tables do not tell.
+    #[must_use]
+    pub fn live_slots(&self, memory: &dyn Memory, pc: u64) -> Option<LiveSlots> {
+        let tables = self.tables(memory)?;
+        let index = self.index_at(tables, pc)?;
+        let function = self.details(memory, tables, index)?;
+        let number = self.noted(memory, tables, &function, PCDATA_STACK_MAP, pc);
+        // -1: as at the function's entry.
+        let number = u32::try_from(number.unwrap_or(-1)).unwrap_or(0);
+        let bitmap = |table: u8| {
+            let Some(at) = self.data(memory, &function, table) else {
+                return Some((Vec::new(), 0));
+            };
+            // stackmap: n, nbit int32, bytedata.
+            let half = |offset| Some(self.abi.read_uint(memory, at + offset, 4).ok()? as u32);
+            let (maps, bits) = (half(0)?, half(4)?);
+            if bits == 0 {
+                return Some((Vec::new(), 0));
+            }
+            if number >= maps || bits > SLOTS_MAX {
+                return None;
+            }
+            let len = u64::from(bits.div_ceil(8));
+            let mut bytes = vec![0; len as usize];
+            let start = at.checked_add(8)?.checked_add(u64::from(number) * len)?;
+            memory.read(start, &mut bytes).ok()?;
+            Some((bytes, bits))
+        };
+        let mut objects = Vec::new();
+        if let Some(at) = self.data(memory, &function, FUNCDATA_STACK_OBJECTS) {
+            let count = self.abi.read_pointer(memory, at).ok()?;
+            if count > STACK_OBJECTS_MAX {
+                return None;
+            }
+            // stackObjectRecord: off, size, ptrBytes int32, gcdataoff uint32.
+            let mut bytes = vec![0; count as usize * 16];
+            if !bytes.is_empty() {
+                let start = at.checked_add(u64::from(self.abi.pointer_size))?;
+                memory.read(start, &mut bytes).ok()?;
+            }
+            for record in bytes.chunks_exact(16) {
+                let half = |offset| Some(self.abi.uint_at(record, offset, 4)? as u32 as i32);
+                objects.push((half(0)?, half(4)?));
+            }
+        }
+        Some(LiveSlots {
+            locals: bitmap(FUNCDATA_LOCALS)?,
+            arguments: bitmap(FUNCDATA_ARGS)?,
+            objects,
+        })
+    }
+}
+
 /// The functions of all modules of a process: of the executable and its plugins.
 #[derive(Debug)]
 pub struct Functions {
@@ -533,6 +643,12 @@ impl Functions {
 
     pub(crate) fn frame_info(&self, memory: &dyn Memory, pc: u64) -> Option<FrameInfo> {
         self.table_of(pc)?.frame_info(memory, pc)
+    }
+
+    /// [`FunctionTable::live_slots`].
+    #[must_use]
+    pub fn live_slots(&self, memory: &dyn Memory, pc: u64) -> Option<LiveSlots> {
+        self.table_of(pc)?.live_slots(memory, pc)
     }
 
     /// [`FunctionTable::frames_of_pc`].

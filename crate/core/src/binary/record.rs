@@ -318,6 +318,26 @@ pub(crate) const CLEANUP_26: Declared = Declared {
            uint64 }",
 };
 
+/// Of go1.21 to go1.24: a block of finalizers that wait.
+pub(crate) const FINBLOCK_21: Declared = Declared {
+    name: "finblock",
+    since: 21,
+    until: 24,
+    files: &["runtime/mfinal.go"],
+    text: "type finblock struct { _ sys.NotInHeap alllink *finblock next *finblock cnt uint32 _ \
+           int32",
+};
+
+/// Of go1.25 to go1.27.
+pub(crate) const FINBLOCK_25: Declared = Declared {
+    name: "finBlock",
+    since: 25,
+    until: 27,
+    files: &["runtime/mfinal.go"],
+    text: "type finBlock struct { _ sys.NotInHeap alllink *finBlock next *finBlock cnt uint32 _ \
+           int32",
+};
+
 /// Of go1.21 to go1.27: what stands in front of a profile's stack.
 pub(crate) const BUCKET_21: Declared = Declared {
     name: "bucket",
@@ -366,6 +386,8 @@ const ALL: &[Declared] = &[
     SPECIAL_24,
     CLEANUP_24,
     CLEANUP_26,
+    FINBLOCK_21,
+    FINBLOCK_25,
     BUCKET_21,
 ];
 
@@ -538,7 +560,7 @@ fn size_of(kind: &str, arch: Option<&str>, minor: u16) -> Option<(u64, u64)> {
     Some(match kind {
         "uintptr" | "uint64" | "float64" | "gclinkptr" | "guintptr" | "unsafe.Pointer"
         | "bucketType" | "atomic.Uintptr" | "atomic.Uint64" => (8, 8),
-        "uint32" | "atomic.Uint32" => (4, 4),
+        "int32" | "uint32" | "atomic.Uint32" => (4, 4),
         // Structs of words that are declared here whole.
         "stack" | "gobuf" | "special" => {
             let nested = Record::of_declaration(kind, (Abi::LE64, arch), minor)?;

@@ -12,6 +12,8 @@ pub enum Command {
     Entries,
     /// `go-map-layout`: one bucket or group as the runtime lays it out.
     Layout,
+    /// `go-map-scan`: every map of the process.
+    Scan,
     /// `go-map-stats`: the summary and the verdict.
     Stats,
 }
@@ -58,18 +60,32 @@ impl Operand {
 pub enum OptionId {
     /// `-all`
     All,
+    /// `-force`
+    Force,
+    /// `-garbage`
+    Garbage,
     /// `-heat`
     Heat,
+    /// `-holders`
+    Holders,
     /// `-json`
     Json,
     /// `-key`
     Key,
-    /// `-limit`
+    /// `-limit` and `-top`
     Limit,
+    /// `-min`
+    Min,
     /// `-only`
     Only,
+    /// `-type` that is a pattern
+    Pattern,
+    /// `-pprof`
+    Pprof,
     /// `-range`
     Range,
+    /// `-sort`
+    Sort,
     /// `-type`
     Type,
 }
@@ -87,6 +103,8 @@ pub enum Value {
     Count,
     /// `A:B`, `A:` or `:B`.
     Range,
+    /// Bytes, or with K, M, G, T multiples of 1024.
+    Size,
     /// One of these words, or a unique abbreviation.
     Choice(&'static [&'static str]),
 }
@@ -101,6 +119,7 @@ impl Value {
             Self::Type => Some("TYPE".to_owned()),
             Self::Count => Some("N".to_owned()),
             Self::Range => Some("A:B".to_owned()),
+            Self::Size => Some("SIZE".to_owned()),
             Self::Choice(words) => Some(words.join("|")),
         }
     }
@@ -249,6 +268,77 @@ const KEY: OptionDefinition = OptionDefinition {
            a string may stand without its quotes.",
 };
 
+const ALL_MAPS: OptionDefinition = OptionDefinition {
+    id: OptionId::All,
+    name: "all",
+    value: Value::Flag,
+    help: "List every map.",
+};
+
+const FORCE: OptionDefinition = OptionDefinition {
+    id: OptionId::Force,
+    name: "force",
+    value: Value::Flag,
+    help: "Overwrite the FILE of -pprof.",
+};
+
+const GARBAGE: OptionDefinition = OptionDefinition {
+    id: OptionId::Garbage,
+    name: "garbage",
+    value: Value::Flag,
+    help: "List maps, too, that the program cannot reach any more; \
+           the next collection frees them.",
+};
+
+const HOLDERS: OptionDefinition = OptionDefinition {
+    id: OptionId::Holders,
+    name: "holders",
+    value: Value::Flag,
+    help: "Find who holds each listed map: a variable, a field, a goroutine.",
+};
+
+const JSON_MAPS: OptionDefinition = OptionDefinition {
+    help: "Print one JSON document and nothing else; it lists all maps unless -top is given.",
+    ..JSON
+};
+
+const MIN: OptionDefinition = OptionDefinition {
+    id: OptionId::Min,
+    name: "min",
+    value: Value::Size,
+    help: "Only maps that take at least SIZE bytes; 64K, 1.5M, 2G are KiB, MiB, GiB.",
+};
+
+const PPROF: OptionDefinition = OptionDefinition {
+    id: OptionId::Pprof,
+    name: "pprof",
+    value: Value::Text("FILE"),
+    help: "Write a profile for go tool pprof, too; an existing FILE is kept unless \
+           -force is given.",
+};
+
+const SORT: OptionDefinition = OptionDefinition {
+    id: OptionId::Sort,
+    name: "sort",
+    value: Value::Choice(&["reclaimable", "allocated", "len", "holes", "address"]),
+    help: "Rank by this; the default is reclaimable.",
+};
+
+const TOP: OptionDefinition = OptionDefinition {
+    id: OptionId::Limit,
+    name: "top",
+    value: Value::Count,
+    help: "List the first N maps; 0 or unlimited lists all. The default is 20.",
+};
+
+const PATTERN: OptionDefinition = OptionDefinition {
+    id: OptionId::Pattern,
+    name: "type",
+    value: Value::Text("REGEX"),
+    help: "Only maps whose type, as Go prints it, has a part that fits; brackets may stand for \
+           themselves, as in map[string]int. Quote what holds spaces.",
+};
+
 /// The explanation of EXPR that every map command shares.
 const EXPRESSION: &str = "EXPR is any gdb expression whose value is a Go map: a variable, a field, \
      *p, $map, or an address together with -type. A pointer to a map and an interface that holds \
@@ -372,6 +462,43 @@ const DEFINITIONS: &[Definition] = &[
         notes: &[WORDS],
     },
     Definition {
+        command: Command::Scan,
+        name: "go-map-scan",
+        summary: "Find every Go map of the process, ranked by what a rebuild would give back.",
+        operand: Operand::None,
+        options: &[
+            ALL_MAPS, FORCE, GARBAGE, HOLDERS, JSON_MAPS, MIN, PPROF, SORT, TOP, PATTERN,
+        ],
+        about: &[
+            "Maps are found by the books of Go's own allocator, with and without debug \
+             information, in a process or a core. Which of them are in use is found as Go's \
+             collector would. Ctrl-C ends with what was found.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-scan",
+                shows: "The 20 maps that waste most, and how much all waste.",
+            },
+            Example {
+                line: "go-map-scan -type Session -min 1M -sort allocated",
+                shows: "The largest maps whose type mentions Session.",
+            },
+            Example {
+                line: "go-map-scan -pprof maps.pb.gz",
+                shows: "The same for go tool pprof -http=: maps.pb.gz.",
+            },
+            Example {
+                line: "| go-map-scan -json | jq '.totals.reclaimable'",
+                shows: "The bytes that rebuilding all maps would give back, for a script.",
+            },
+        ],
+        notes: &[
+            "A rebuild is make(map[K]V, len(m)) and a copy of the entries: what that would not \
+             allocate is reclaimable. A + behind a figure means at least that much: parts of the \
+             map, or its exact type, are not known. go-map-stats walks one map and counts all.",
+        ],
+    },
+    Definition {
         command: Command::Stats,
         name: "go-map-stats",
         summary: "Show how full a Go map is, what it wastes, and what to do about it.",
@@ -450,7 +577,11 @@ mod tests {
                     definition.name,
                     option.name
                 );
-                assert!(option.name.chars().all(|c| c.is_ascii_lowercase()));
+                assert!(
+                    option.name.chars().all(|c| c.is_ascii_lowercase()),
+                    "{}",
+                    option.name
+                );
             }
         }
     }

@@ -29,7 +29,7 @@ pub struct Options {
     pub json: bool,
     /// `-type TYPE`
     pub type_name: Option<String>,
-    /// `-limit N` and `-all`
+    /// `-limit N`, `-top N` and `-all`
     pub limit: Limit,
     /// `-range A:B`
     pub range: Option<BucketRange>,
@@ -39,6 +39,20 @@ pub struct Options {
     pub heat: bool,
     /// `-key K`
     pub key: Option<String>,
+    /// `-force`
+    pub force: bool,
+    /// `-garbage`
+    pub garbage: bool,
+    /// `-holders`
+    pub holders: bool,
+    /// `-min SIZE`, in bytes
+    pub min: u64,
+    /// `-pprof FILE`
+    pub pprof: Option<String>,
+    /// `-sort`
+    pub sort: Sort,
+    /// `-type REGEX`
+    pub pattern: Option<Pattern>,
 }
 
 impl Options {
@@ -128,6 +142,96 @@ impl Only {
     }
 }
 
+/// By what maps are ranked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// What a rebuild would give back, most first.
+    #[default]
+    Reclaimable,
+    /// What they take, most first.
+    Allocated,
+    /// Entries, most first.
+    Len,
+    /// Hole density, highest first.
+    Holes,
+    /// Where their headers lie.
+    Address,
+}
+
+impl Sort {
+    /// The word the option takes.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reclaimable => "reclaimable",
+            Self::Allocated => "allocated",
+            Self::Len => "len",
+            Self::Holes => "holes",
+            Self::Address => "address",
+        }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        [
+            Self::Reclaimable,
+            Self::Allocated,
+            Self::Len,
+            Self::Holes,
+            Self::Address,
+        ]
+        .into_iter()
+        .find(|sort| sort.word() == word)
+    }
+}
+
+/// A part of a type's name: as it stands, or as a regular expression.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    text: String,
+    regex: Option<regex_lite::Regex>,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl Pattern {
+    /// # Errors
+    /// Why `text` can be neither: brackets that do not pair, for example.
+    fn new(text: &str) -> Result<Self, String> {
+        let regex = match regex_lite::Regex::new(text) {
+            Ok(regex) => Some(regex),
+            // A type's own name, with a character that only a regex minds.
+            Err(_) if text.contains("map[") => None,
+            Err(error) => return Err(error.to_string()),
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            regex,
+        })
+    }
+
+    /// As typed.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a part of `name` fits.
+    #[must_use]
+    pub fn fits(&self, name: &str) -> bool {
+        name.contains(&self.text)
+            || self
+                .regex
+                .as_ref()
+                .is_some_and(|regex| regex.is_match(name))
+    }
+}
+
 /// A command line that cannot be followed; its text is one line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -189,6 +293,9 @@ pub enum UsageError {
         /// Why.
         reason: &'static str,
     },
+    /// An option only means something beside another.
+    #[error("{0} needs {1}.")]
+    Alone(&'static str, &'static str),
     /// A quote is not closed.
     #[error("Unmatched {} quote.", if *(.0) == '\'' { "single" } else { "double" })]
     UnmatchedQuote(char),
@@ -252,7 +359,7 @@ fn parse_for(definition: &Definition, argument: &str) -> Result<Request, UsageEr
             }
         }
     }
-    contradictions(&given)?;
+    contradictions(definition, &given)?;
     let expressions = expressions(definition, argument, expression, &mut options)?;
     Ok(Request {
         command: definition.command,
@@ -507,27 +614,83 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
             };
         }
         OptionId::Range => options.range = Some(range(value).map_err(bad)?),
-        OptionId::Only => {
-            let Value::Choice(words) = option.value else {
-                return Ok(());
-            };
-            let fitting: Vec<&str> = match words.iter().find(|word| **word == value) {
-                Some(exact) => vec![exact],
-                None if value.is_empty() => Vec::new(),
-                None => words
-                    .iter()
-                    .copied()
-                    .filter(|word| word.starts_with(value))
-                    .collect(),
-            };
-            options.only = match fitting.as_slice() {
-                [word] => Only::of(word),
-                [] => return Err(bad(format!("it is one of {}", words.join(", ")))),
-                several => return Err(bad(format!("ambiguous: {}", several.join(", ")))),
-            };
+        OptionId::Only => options.only = Only::of(choice(option, value).map_err(bad)?),
+        OptionId::Sort => {
+            options.sort = Sort::of(choice(option, value).map_err(bad)?).unwrap_or_default();
+        }
+        OptionId::Force => options.force = true,
+        OptionId::Garbage => options.garbage = true,
+        OptionId::Holders => options.holders = true,
+        OptionId::Min => {
+            options.min = bytes(value)
+                .ok_or_else(|| bad("a size is needed: 4096, 64K, 1.5M, 2G".to_owned()))?;
+        }
+        OptionId::Pprof if value.is_empty() => {
+            return Err(bad("the name of a file is needed".to_owned()));
+        }
+        OptionId::Pprof => options.pprof = Some(value.to_owned()),
+        OptionId::Pattern if value.is_empty() => {
+            return Err(bad("a part of a type's name is needed".to_owned()));
+        }
+        OptionId::Pattern => {
+            options.pattern =
+                Some(Pattern::new(value).map_err(|why| {
+                    bad(format!("it is no regular expression ({})", one_line(&why)))
+                })?);
         }
     }
     Ok(())
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The word of an option that `value` is, or abbreviates; an error says what would fit.
+fn choice(option: &OptionDefinition, value: &str) -> Result<&'static str, String> {
+    let Value::Choice(words) = option.value else {
+        return Ok("");
+    };
+    if let Some(exact) = words.iter().find(|word| **word == value) {
+        return Ok(exact);
+    }
+    let fitting: Vec<&'static str> = words
+        .iter()
+        .copied()
+        .filter(|word| !value.is_empty() && word.starts_with(value))
+        .collect();
+    match fitting.as_slice() {
+        [word] => Ok(word),
+        [] => Err(format!("it is one of {}", words.join(", "))),
+        several => Err(format!("ambiguous: {}", several.join(", "))),
+    }
+}
+
+/// Reads `4096`, `64K`, `1.5MiB`: bytes. Units are those we print, multiples of 1024.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    if text.starts_with("0x") || text.starts_with("0X") {
+        return number(text);
+    }
+    let unit = text.get(digits.len()..)?.trim().to_ascii_uppercase();
+    let shift = match unit.as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return None,
+    };
+    let Some((whole, part)) = digits.split_once('.') else {
+        return number(digits)?.checked_mul(1 << shift);
+    };
+    // Six decimals are more than anyone means; and keep the product exact.
+    if part.is_empty() || part.len() > 6 || !part.chars().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let part = part.parse::<u64>().ok()? * (1 << shift) / 10_u64.pow(part.len() as u32);
+    number(whole)?.checked_mul(1 << shift)?.checked_add(part)
 }
 
 /// Reads `A:B`, `A:` or `:B`; an error says what would fit.
@@ -576,14 +739,20 @@ fn number(text: &str) -> Option<u64> {
     u64::from_str_radix(&digits, radix).ok()
 }
 
-fn contradictions(given: &[OptionId]) -> Result<(), UsageError> {
+fn contradictions(definition: &Definition, given: &[OptionId]) -> Result<(), UsageError> {
     let both = |a, b| given.contains(&a) && given.contains(&b);
     if both(OptionId::All, OptionId::Limit) {
         return Err(UsageError::Contradiction {
             first: "-all",
-            second: "-limit",
+            second: match definition.command {
+                Command::Scan => "-top",
+                _ => "-limit",
+            },
             reason: "give one of them",
         });
+    }
+    if given.contains(&OptionId::Force) && !given.contains(&OptionId::Pprof) {
+        return Err(UsageError::Alone("-force", "-pprof FILE"));
     }
     if both(OptionId::All, OptionId::Range) {
         return Err(UsageError::Contradiction {
@@ -714,6 +883,51 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_scan_is_chosen_and_ranked() {
+        let of = |line: &str| ok("go-map-scan", line).options;
+        let options = of("-type 'map[string]int' -min 1.5M -sort len -top 3 -garbage -holders");
+        assert_eq!(options.min, 3 << 19);
+        assert_eq!(options.sort, Sort::Len);
+        assert_eq!(options.limit, Limit::Count(3));
+        assert!(options.garbage && options.holders && !options.force);
+        let pattern = options.pattern.unwrap();
+        assert!(pattern.fits("map[string]int"));
+        assert!(!pattern.fits("map[string]bool"));
+        assert!(
+            of("-type ^main.+Row$")
+                .pattern
+                .unwrap()
+                .fits("main.Small[Row")
+        );
+        assert!(of("-type map[").pattern.unwrap().fits("map[int]int"));
+        assert_eq!(
+            of("-pprof a.pb.gz -force").pprof.as_deref(),
+            Some("a.pb.gz")
+        );
+        assert_eq!(of("-s al").sort, Sort::Allocated);
+        for (text, wanted) in [("0", 0), ("64K", 65536), ("1GiB", 1 << 30), ("4,096", 4096)] {
+            assert_eq!(of(&format!("-min {text}")).min, wanted, "{text}");
+        }
+        for wrong in ["K", "-1", "1.K", "1.2.3M", "9999999999T", "5x", "''", "é"] {
+            assert!(
+                parse("go-map-scan", &format!("-min {wrong}")).is_err(),
+                "{wrong}"
+            );
+        }
+        for wrong in [
+            "-force",
+            "-all -top 3",
+            "-type [a",
+            "-type ''",
+            "-pprof ''",
+            "-sort a",
+            "x",
+        ] {
+            assert!(parse("go-map-scan", wrong).is_err(), "{wrong}");
+        }
+    }
 
     fn ok(command: &str, line: &str) -> Request {
         match parse(command, line) {

@@ -89,7 +89,10 @@ pub enum Kind {
         key: TypeRef,
         elem: TypeRef,
     },
-    Chan,
+    Chan {
+        /// `None`: the debug information does not tell.
+        elem: Option<TypeRef>,
+    },
     Func,
     Interface {
         /// `interface {}`: the first word is a type descriptor, not an itab.
@@ -442,6 +445,66 @@ impl Types {
         Ok(descriptors.head(address)?.direct)
     }
 
+    /// The struct types in the executable's descriptors, with their names as Go prints them;
+    /// none without a process.
+    #[must_use]
+    pub fn structs(&self) -> Vec<(u64, String)> {
+        match (self.module(), self.descriptors()) {
+            (Ok(module), Some(descriptors)) => descriptors.structs_in(module.types),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The types in the dictionary of a generic function's instance at `address`, and in those
+    /// that it refers to (cmd/compile/internal/noder/reader.go, readerDict: methods, other
+    /// dictionaries, types, itabs). Where it ends is not told: there may be types of the
+    /// next one among them.
+    #[must_use]
+    pub fn dictionary(&self, address: u64) -> Vec<u64> {
+        let mut found = Vec::new();
+        self.dictionary_below(address, 0, &mut found);
+        found
+    }
+
+    fn dictionary_below(&self, address: u64, depth: usize, found: &mut Vec<u64>) -> bool {
+        const WORDS: usize = 16;
+        let (Some(process), Ok(module)) = (&self.process, self.module()) else {
+            return false;
+        };
+        let abi = self.binary.abi();
+        let mut bytes = [0; 8 * WORDS];
+        if !address.is_multiple_of(8) || process.memory.read(address, &mut bytes).is_err() {
+            return false;
+        }
+        let mut any = false;
+        for word in bytes.chunks_exact(8).map(|word| abi.uint(word)) {
+            let near = word.is_multiple_of(8) && word.abs_diff(address) < 256 << 20;
+            if near && module.types.contains(word) && self.is_sound(word) {
+                any = true;
+                if !found.contains(&word) {
+                    found.push(word);
+                }
+                continue;
+            }
+            // Types come behind the other dictionaries.
+            let other = near && !any && depth < 3 && !module.text.contains(word);
+            if !other || !self.dictionary_below(word, depth + 1, found) {
+                break;
+            }
+        }
+        any || (depth == 0 && !found.is_empty())
+    }
+
+    /// Whether what stands at `address` can be a type descriptor.
+    #[must_use]
+    pub fn is_sound(&self, address: u64) -> bool {
+        self.descriptors().is_some_and(|descriptors| {
+            descriptors
+                .head(address)
+                .is_ok_and(|head| descriptors.is_sound(&head))
+        })
+    }
+
     fn described_by_runtime(&self, address: u64) -> Result<Type, TypeError> {
         let descriptors = self.descriptors().ok_or_else(|| TypeError {
             name: format!("at {address:#x}"),
@@ -601,9 +664,11 @@ impl Types {
         })?;
         let pointer = u64::from(self.binary.abi().pointer_size);
         let size = match &kind {
-            Kind::Pointer(_) | Kind::UnsafePointer | Kind::Map { .. } | Kind::Chan | Kind::Func => {
-                pointer
-            }
+            Kind::Pointer(_)
+            | Kind::UnsafePointer
+            | Kind::Map { .. }
+            | Kind::Chan { .. }
+            | Kind::Func => pointer,
             Kind::Interface { .. } => 2 * pointer,
             _ => die.byte_size.unwrap_or(0),
         };
@@ -637,7 +702,9 @@ impl Types {
                     .find_map(|child| child.count)
                     .ok_or("array length missing")?,
             },
-            Some(kind::CHAN) => Kind::Chan,
+            Some(kind::CHAN) => Kind::Chan {
+                elem: die.go_elem.map(TypeRef::Dwarf),
+            },
             Some(kind::FUNC) => Kind::Func,
             Some(kind::INTERFACE) => {
                 let words = die.type_ref.and_then(|at| dwarf.die(at).ok());

@@ -181,7 +181,7 @@ impl Writer<'_, '_, '_> {
                 self.put(format_args!("({real}{sign}{imaginary}i)"));
             }
             Kind::String => self.string(word(0), word(1)),
-            Kind::UnsafePointer | Kind::Pointer(_) | Kind::Chan | Kind::Func => {
+            Kind::UnsafePointer | Kind::Pointer(_) | Kind::Chan { .. } | Kind::Func => {
                 self.pointer(described, word(0));
             }
             Kind::Array { elem, len } => self.array(described, *elem, *len, bytes, depth),

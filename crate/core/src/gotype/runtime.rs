@@ -182,19 +182,11 @@ impl Descriptors<'_> {
                 .unwrap_or(0)
         };
         let (key_address, elem_address, unit_address) = (word(0), word(1), word(2));
-        let sound = |head: &Head| {
-            (kind::BOOL..=kind::UNSAFE_POINTER).contains(&head.kind)
-                && head.pointer_bytes <= head.size
-                && head.pointer_bytes.is_multiple_of(self.pointer())
-                && head.align.is_power_of_two()
-                && head.size <= 1 << 40
-                && head.size.is_multiple_of(u64::from(head.align))
-        };
         let described = |address: u64| {
             if address == 0 || !address.is_multiple_of(self.pointer()) {
                 return Ok(None);
             }
-            Ok(Some(self.head(address)?).filter(sound))
+            Ok(Some(self.head(address)?).filter(|head| self.is_sound(head)))
         };
         let (Some(key), Some(elem), Some(unit)) = (
             described(key_address)?,
@@ -215,6 +207,16 @@ impl Descriptors<'_> {
             elem_address,
             bytes,
         }))
+    }
+
+    /// Whether the numbers are those of a type.
+    pub(super) fn is_sound(&self, head: &Head) -> bool {
+        (kind::BOOL..=kind::UNSAFE_POINTER).contains(&head.kind)
+            && head.pointer_bytes <= head.size
+            && head.pointer_bytes.is_multiple_of(self.pointer())
+            && head.align.is_power_of_two()
+            && head.size <= 1 << 40
+            && head.size.is_multiple_of(u64::from(head.align))
     }
 
     /// A map's value is a pointer: size, bytes of pointers and alignment say so.
@@ -272,6 +274,56 @@ impl Descriptors<'_> {
         found
     }
 
+    /// The descriptors of struct types in `range`, with their names, told as
+    /// [`Descriptors::maps_in`] tells those of maps.
+    pub(super) fn structs_in(&self, range: Span) -> Vec<(u64, String)> {
+        let mut found = Vec::new();
+        let pointer = self.pointer();
+        let len = self.head_size() + 4 * pointer;
+        let mut at = range.start.next_multiple_of(8);
+        let mut buffer = Vec::new();
+        while at.saturating_add(len) <= range.end() && found.len() < MAPS_MAX {
+            let take = (range.end() - at).min(READ_MAX as u64);
+            buffer.resize(take as usize, 0);
+            if read_available(self.memory, at, &mut buffer).is_err() {
+                break;
+            }
+            let last = take - len;
+            for offset in (0..=last).step_by(8) {
+                let bytes = buffer.get(offset as usize..).unwrap_or_default();
+                let kind = bytes.get(2 * pointer as usize + 7);
+                if kind.is_none_or(|kind| kind & 0x1f != kind::STRUCT) {
+                    continue;
+                }
+                let address = at.wrapping_add(offset);
+                // StructType: PkgPath, Fields (pointer, length, capacity).
+                let word = |index: u64| {
+                    let at = (self.head_size() + index * pointer) as usize;
+                    self.abi.pointer_at(bytes, at).unwrap_or(u64::MAX)
+                };
+                let (fields, count, capacity) = (word(1), word(2), word(3));
+                let fields_fit = count <= FIELDS_MAX
+                    && count <= capacity
+                    && (count == 0 || range.contains(fields));
+                let head = match self.head(address) {
+                    Ok(head) if fields_fit && self.is_sound(&head) => head,
+                    _ => continue,
+                };
+                if let Ok(Some(name)) = self.name(head)
+                    && !name.is_empty()
+                    && (name.contains('.') || name.starts_with("struct {"))
+                {
+                    found.push((address, name));
+                }
+            }
+            if at.saturating_add(take) >= range.end() {
+                break;
+            }
+            at = at.wrapping_add(last / 8 * 8 + 8);
+        }
+        found
+    }
+
     /// Describes the type at `address`. `resolve` finds the best description of
     /// a type this one refers to.
     pub(super) fn describe(
@@ -300,7 +352,10 @@ impl Descriptors<'_> {
             kind::COMPLEX64 | kind::COMPLEX128 => Kind::Complex,
             kind::STRING => Kind::String,
             kind::UNSAFE_POINTER => Kind::UnsafePointer,
-            kind::CHAN => Kind::Chan,
+            // ChanType: Elem, Dir.
+            kind::CHAN => Kind::Chan {
+                elem: Some(resolve(word(0)?)),
+            },
             kind::FUNC => Kind::Func,
             kind::POINTER => Kind::Pointer(Some(resolve(word(0)?))),
             kind::SLICE => Kind::Slice {

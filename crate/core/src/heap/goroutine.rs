@@ -145,6 +145,12 @@ pub struct Goroutine {
 }
 
 impl Goroutine {
+    /// Whether a thread runs it: what it works with is in that thread's registers.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.status == RUNNING
+    }
+
     /// The part of the stack that is in use.
     #[must_use]
     pub fn used(&self) -> Span {

@@ -1,5 +1,5 @@
-//! Go's heap: which span holds an address, how large the allocator's slot there is, and
-//! every map that lies in it (runtime/mheap.go, runtime/mbitmap.go).
+//! Go's heap: which span holds an address, and how large the allocator's slot there is
+//! (runtime/mheap.go, runtime/mbitmap.go).
 //!
 //! Offsets come from the debug information of the executable, else from the declarations of
 //! its release ([`crate::binary::Record`]).
@@ -8,7 +8,6 @@ mod goroutine;
 mod locate;
 mod owned;
 mod profile;
-mod scan;
 mod span;
 
 pub use goroutine::{
@@ -17,13 +16,8 @@ pub use goroutine::{
 pub use locate::{Located, mheap_by_code, mheap_by_name};
 pub use owned::{Allocated, allocated};
 pub use profile::{AllocationSites, SpecialRoots, special_roots};
-pub use scan::{
-    Evidence, FoundMap, KnownType, MapTypes, Options, Progress, ScanResult, Totals, map_types_at,
-    scan,
-};
 pub use span::{HeapSpan, Pages, Slot, State};
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::binary::Record;
@@ -35,7 +29,10 @@ use crate::memory::{Abi, Memory, RangeReader, ReadError, Span};
 pub const HEAP_PAGE: u64 = 8192;
 
 /// runtime.heapArenaBytes of 64-bit Linux.
-const ARENA: u64 = 64 << 20;
+pub(crate) const ARENA: u64 = 64 << 20;
+
+/// Bytes of a span of stacks: a stack may grow to 1 GB (runtime/proc.go, main).
+const STACKS_MAX: u64 = 1 << 31;
 
 /// runtime.arenaL2Bits: 48 bits of address in arenas of 64 MiB.
 const ARENAS: u64 = 1 << 22;
@@ -295,6 +292,13 @@ impl Heap {
             if size == 0 || count == 0 || total > len {
                 return None;
             }
+            // Behind the last one is room for less than another and for bits: a page, or a
+            // 64th of an arena of the user's (mheap.go, arena.go).
+            if len - total > size.saturating_add(HEAP_PAGE.max(len / 32)) {
+                return None;
+            }
+        } else if len > STACKS_MAX {
+            return None;
         }
         Some(HeapSpan {
             base,
@@ -367,9 +371,14 @@ impl Heap {
             Ok(())
         })?;
         spans.sort_unstable_by_key(|span| span.base);
+        let bases: Vec<u64> = spans.iter().map(|span| span.base).collect();
         let mut end = 0;
+        let mut position = 0;
         spans.retain(|span| {
-            let apart = span.base >= end;
+            position += 1;
+            // One that covers two more is too long; of two, the first is believed.
+            let covers = bases.get(position + 1).is_some_and(|it| *it < span.end());
+            let apart = span.base >= end && !covers;
             if apart {
                 end = span.end();
             } else {
@@ -433,37 +442,44 @@ impl Heap {
         Ok((address != 0).then_some(address))
     }
 
-    /// Whether the mark bits of the Green Tea collector stand inside the pages of an arena, a
-    /// bit for each (heapArena.pageUseSpanInlineMarkBits, since go1.25).
-    fn inline_marks(
+    /// What the heap is read through.
+    pub(crate) fn memory(&self) -> &dyn Memory {
+        &*self.memory
+    }
+
+    pub(crate) fn abi(&self) -> Abi {
+        self.abi
+    }
+
+    /// Where the bitmap of the pointers in the arena that begins at `start` stands, up to
+    /// go1.21: a bit for each word since go1.20.
+    pub(crate) fn bitmap_address(&self, start: u64) -> Result<Option<u64>, ReadError> {
+        let Some(field) = self.arena.field("bitmap") else {
+            return Ok(None);
+        };
+        let arena = self.arena_of(start)?;
+        Ok(arena.map(|arena| arena.wrapping_add(field.offset)))
+    }
+
+    /// Which pages of the arena that holds `address` have the mark bits of the Green Tea
+    /// collector inside, a bit for each (heapArena.pageUseSpanInlineMarkBits, since
+    /// go1.25); `None` where there is no such thing.
+    pub(crate) fn inline_marks(
         &self,
         memory: &dyn Memory,
-        seen: &mut HashMap<u64, Option<Vec<u8>>>,
         address: u64,
-    ) -> Result<bool, ReadError> {
+    ) -> Result<Option<Vec<u8>>, ReadError> {
         let Some(field) = self.arena.field("pageUseSpanInlineMarkBits") else {
-            return Ok(false);
+            return Ok(None);
         };
-        let key = address / ARENA;
-        if let std::collections::hash_map::Entry::Vacant(entry) = seen.entry(key) {
-            let bits = match self.arena_of(address)? {
-                Some(arena) => {
-                    let mut bits = vec![0; (ARENA / HEAP_PAGE / 8) as usize];
-                    match memory.read(arena.wrapping_add(field.offset), &mut bits) {
-                        Ok(()) => Some(bits),
-                        Err(ReadError::Fault { .. }) => None,
-                        Err(interrupted) => return Err(interrupted),
-                    }
-                }
-                None => None,
-            };
-            entry.insert(bits);
+        let Some(arena) = self.arena_of(address)? else {
+            return Ok(None);
+        };
+        let mut bits = vec![0; (ARENA / HEAP_PAGE / 8) as usize];
+        match memory.read(arena.wrapping_add(field.offset), &mut bits) {
+            Ok(()) => Ok(Some(bits)),
+            Err(ReadError::Fault { .. }) => Ok(None),
+            Err(interrupted) => Err(interrupted),
         }
-        let page = address % ARENA / HEAP_PAGE;
-        Ok(seen
-            .get(&key)
-            .and_then(Option::as_ref)
-            .and_then(|bits| bits.get((page / 8) as usize))
-            .is_some_and(|byte| byte >> (page % 8) & 1 != 0))
     }
 }

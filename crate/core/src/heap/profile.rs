@@ -8,7 +8,7 @@ use super::{Heap, HeapError, HeapSpan, State};
 use crate::binary::Record;
 use crate::gotype::Types;
 use crate::map::Defects;
-use crate::memory::{Abi, AddressHash, Memory, ReadError};
+use crate::memory::{Abi, AddressHash, Memory, ReadError, read_available};
 
 /// Records that are looked at, in all spans together.
 const RECORDS_MAX: u64 = 1 << 24;
@@ -30,6 +30,17 @@ const MEM_PROFILE: u64 = 1;
 
 /// Records are looked at between two checks whether the user wants to stop.
 const CHECKPOINT: u64 = 4096;
+
+/// Blocks of finalizers or cleanups that wait. A million of them is some 40 million objects.
+const BLOCKS_MAX: u32 = 1 << 20;
+
+/// Bytes of one (`_FinBlockSize` of runtime/mfinal.go, `cleanupBlockSize` of
+/// Bytes of variables without pointers that are searched.
+const NOPTRBSS_MAX: u64 = 4 << 20;
+
+/// runtime/mcleanup.go).
+const FINALIZERS: u64 = 4096;
+const CLEANUPS: u64 = 512;
 
 /// Where the fields lie, and which number is which kind.
 struct Layout {
@@ -403,7 +414,174 @@ pub struct SpecialRoots {
     pub defects: Defects,
 }
 
-/// Collects them from all spans.
+/// A list of blocks outside the heap that keep objects.
+struct Queue {
+    first: u64,
+    /// Offsets in a block: of the next one, of the number of entries, of these.
+    next: u64,
+    count: u64,
+    entries: u64,
+    /// Bytes of an entry, and of a block.
+    entry: u64,
+    block: u64,
+}
+
+impl Queue {
+    /// Adds what the entries of all blocks hold.
+    fn collect(
+        &self,
+        abi: Abi,
+        memory: &dyn Memory,
+        words: &mut Vec<u64>,
+        defects: &mut Defects,
+    ) -> Result<(), ReadError> {
+        let mut bytes = vec![0; self.block as usize];
+        let mut at = self.first;
+        for number in 0..BLOCKS_MAX {
+            if at == 0 {
+                return Ok(());
+            }
+            if number % 1024 == 1023 {
+                memory.checkpoint(0, 0)?;
+            }
+            match memory.read(at, &mut bytes) {
+                Ok(()) => {}
+                Err(ReadError::Interrupted) => return Err(ReadError::Interrupted),
+                Err(ReadError::Fault { .. }) => break,
+            }
+            let value = |offset: u64, size| abi.uint_at(&bytes, offset as usize, size);
+            let count = value(self.count, 4).unwrap_or(0);
+            let end = self
+                .entries
+                .saturating_add(count.saturating_mul(self.entry))
+                .min(self.block);
+            let held = bytes.get(self.entries as usize..end as usize);
+            let held = held.unwrap_or_default().chunks_exact(8);
+            words.extend(held.map(|word| abi.uint(word)).filter(|word| *word != 0));
+            at = value(self.next, 8).unwrap_or(0);
+        }
+        defects.push(
+            "queue-unreadable",
+            at,
+            "a readable list of finalizers and cleanups that wait",
+            "something else",
+            "what they keep",
+        );
+        Ok(())
+    }
+}
+
+/// What waits for its finalizer or cleanup to be run (runtime/mgcmark.go, markroot:
+/// `fixedRootFinalizers`, and `fixedRootCleanups` since go1.25). The lists are found by
+/// their names: without any they are left out.
+fn queued(
+    types: &Types,
+    layout: &Layout,
+    memory: &dyn Memory,
+    words: &mut Vec<u64>,
+    defects: &mut Defects,
+) -> Result<(), ReadError> {
+    let binary = types.binary();
+    let minor = binary
+        .version()
+        .and_then(|version| Some(version.release?.minor));
+    let find = |name: &str| Record::find(name, binary.dwarf(), (layout.abi, binary.arch()), minor);
+    let address = |name: &str| {
+        let linked = binary
+            .symbol(name)
+            .or_else(|| binary.dwarf()?.variable(name)?.address)?;
+        Some(linked.wrapping_add(types.bias()))
+    };
+    let word = |at: u64| match layout.abi.read_pointer(memory, at) {
+        Ok(word) => Ok(Some(word)),
+        Err(ReadError::Fault { .. }) => Ok(None),
+        Err(interrupted) => Err(interrupted),
+    };
+    let offset = |record: &Record, name: &str, most: u64| {
+        let offset = record.field(name)?.offset;
+        (offset <= most).then_some(offset)
+    };
+    if let Some(block) = find("finBlock").or_else(|| find("finblock"))
+        && let Some(next) = offset(&block, "alllink", FINALIZERS)
+        && let Some(count) = offset(&block, "cnt", FINALIZERS)
+    {
+        let queue = |first| Queue {
+            first,
+            next,
+            count,
+            // The entries begin behind the number, which is padded.
+            entries: count + 8,
+            // runtime.finalizer: fn, arg, nret, fint, ot.
+            entry: 40,
+            block: FINALIZERS,
+        };
+        let mut firsts = Vec::new();
+        match address("runtime.allfin") {
+            Some(at) => firsts.extend(word(at)?),
+            None => firsts = queued_finalizers(types, layout.abi, memory, &queue(0))?,
+        }
+        for first in firsts {
+            queue(first).collect(layout.abi, memory, words, defects)?;
+        }
+    }
+    if let Some(at) = address("runtime.gcCleanups")
+        && let Some(queue) = find("cleanupQueue")
+        && let Some(header) = find("cleanupBlockHeader")
+        && let Some(all) = queue.field("all").map(|place| place.offset)
+        && let Some(next) = offset(&header, "alllink", CLEANUPS)
+        && let Some(count) = offset(&header, "n", CLEANUPS)
+        && let Some(first) = word(at.wrapping_add(all))?
+    {
+        Queue {
+            first,
+            next,
+            count,
+            entries: count + 8,
+            entry: 8 * layout.cleanup_words,
+            block: CLEANUPS,
+        }
+        .collect(layout.abi, memory, words, defects)?;
+    }
+    Ok(())
+}
+
+/// The blocks of waiting finalizers, where there is no name to find them by: what a variable
+/// without pointers of the collector's leads to, and begins with entries that name two types.
+fn queued_finalizers(
+    types: &Types,
+    abi: Abi,
+    memory: &dyn Memory,
+    queue: &Queue,
+) -> Result<Vec<u64>, ReadError> {
+    let Ok(module) = types.module() else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    let range = module.noptrbss;
+    let mut bytes = vec![0; range.len.min(NOPTRBSS_MAX) as usize];
+    read_available(memory, range.start, &mut bytes)?;
+    let mut block = vec![0; (queue.entries + queue.entry) as usize];
+    for word in bytes.chunks_exact(8).map(|word| abi.uint(word)) {
+        if word < 4096 || !word.is_multiple_of(8) || found.contains(&word) {
+            continue;
+        }
+        match memory.read(word, &mut block) {
+            Ok(()) => {}
+            Err(ReadError::Fault { .. }) => continue,
+            Err(interrupted) => return Err(interrupted),
+        }
+        let at = |offset: u64, size| abi.uint_at(&block, offset as usize, size).unwrap_or(0);
+        let count = at(queue.count, 4);
+        let is_type = |address: u64| module.types.contains(address) && types.is_sound(address);
+        let named = is_type(at(queue.entries + 24, 8)) && is_type(at(queue.entries + 32, 8));
+        if (1..=FINALIZERS / queue.entry).contains(&count) && named {
+            found.push(word);
+        }
+    }
+    Ok(found)
+}
+
+/// Collects them from all spans, and from what waits for its finalizer or cleanup.
 ///
 /// # Errors
 /// When the runtime's structures are not known, or the user wants to stop. What is
@@ -439,6 +617,7 @@ pub fn special_roots(
         }
         Ok(())
     })?;
+    queued(types, &layout, memory, &mut roots.words, &mut defects)?;
     roots.defects = defects;
     roots.finalized.dedup();
     Ok(roots)
@@ -461,6 +640,42 @@ mod tests {
             kinds: Kinds::of_release(minor),
             bucket: Some(record("bucket")),
         }
+    }
+
+    #[test]
+    fn what_waits_for_its_finalizer_is_kept() {
+        let mut image = Image::new();
+        let word = |image: &mut Image, at: u64, word: u64| image.poke(at, &word.to_le_bytes());
+        image.map(0x2000, vec![0; 0x2000]);
+        // Two blocks: of two entries of 40 bytes, and of more than there is room for.
+        word(&mut image, 0x2000, 0x3000);
+        word(&mut image, 0x2010, 2);
+        word(&mut image, 0x2018, 0xaa);
+        word(&mut image, 0x2040, 0xbb);
+        word(&mut image, 0x2068, 0xcc);
+        word(&mut image, 0x3010, u64::from(u32::MAX));
+        word(&mut image, 0x3ff8, 0xdd);
+        let queue = Queue {
+            first: 0x2000,
+            next: 0,
+            count: 16,
+            entries: 24,
+            entry: 40,
+            block: FINALIZERS,
+        };
+        let collect = |image: &Image| {
+            let (mut words, mut defects) = (Vec::new(), Defects::default());
+            let ended = queue.collect(Abi::LE64, image, &mut words, &mut defects);
+            ended.unwrap();
+            (words, defects.is_empty())
+        };
+        assert_eq!(collect(&image), (vec![0xaa, 0xbb, 0xdd], true));
+        word(&mut image, 0x2000, 0x9000);
+        assert_eq!(collect(&image), (vec![0xaa, 0xbb], false));
+        // A circle ends.
+        word(&mut image, 0x2000, 0x2000);
+        word(&mut image, 0x2010, 0);
+        assert_eq!(collect(&image), (vec![], false));
     }
 
     fn span() -> HeapSpan {

@@ -144,33 +144,43 @@ impl Slot {
 /// A table from heap pages to spans, for millions of look-ups.
 #[derive(Debug, Default)]
 pub struct Pages {
-    arenas: HashMap<u64, Box<[u32]>, AddressHash>,
+    /// The lowest arena.
+    first: u64,
+    /// From there on, the number of each arena's table; 0 for none.
+    near: Vec<u32>,
+    /// The same for what lies too far off.
+    far: HashMap<u64, u32, AddressHash>,
+    /// One table behind the other: the first is of no arena.
+    spans: Vec<u32>,
 }
 
 const PAGES: usize = (ARENA / HEAP_PAGE) as usize;
 /// No more arenas than a terabyte of heap has: 512 MiB of table.
 const ARENAS_MAX: usize = 1 << 14;
+/// Arenas in a row that are found without hashing: 4 TiB. Go takes one after the other
+/// (runtime/malloc.go, mheap.sysAlloc).
+const NEAR_MAX: u64 = 1 << 16;
 
 impl Pages {
     /// The table of `spans`; those beyond its bounds are left out.
     #[must_use]
     pub fn new(spans: &[HeapSpan]) -> Self {
-        let mut pages = Self::default();
+        let mut pages = Self {
+            first: spans.iter().map(|span| span.base).min().unwrap_or(0) / ARENA,
+            spans: vec![u32::MAX; PAGES],
+            ..Self::default()
+        };
         for (number, span) in (0_u32..).zip(spans) {
             let mut at = span.base;
             let end = span.end();
             while at < end {
-                let known = pages.arenas.contains_key(&(at / ARENA));
-                if !known && pages.arenas.len() >= ARENAS_MAX {
+                let Some(start) = pages.table_for(at / ARENA) else {
                     return pages;
-                }
-                let table = pages
-                    .arenas
-                    .entry(at / ARENA)
-                    .or_insert_with(|| vec![u32::MAX; PAGES].into_boxed_slice());
+                };
                 let first = (at % ARENA / HEAP_PAGE) as usize;
                 let count = ((end - at).min(ARENA - at % ARENA) / HEAP_PAGE) as usize;
-                if let Some(entries) = table.get_mut(first..(first + count).min(PAGES)) {
+                let until = (first + count).min(PAGES);
+                if let Some(entries) = pages.spans.get_mut(start + first..start + until) {
                     entries.fill(number);
                 }
                 let Some(next) = at.checked_add(count.max(1) as u64 * HEAP_PAGE) else {
@@ -182,12 +192,47 @@ impl Pages {
         pages
     }
 
+    fn table(&self, arena: u64) -> u32 {
+        match self.near.get(arena.wrapping_sub(self.first) as usize) {
+            Some(table) => *table,
+            None if self.far.is_empty() => 0,
+            None => self.far.get(&arena).copied().unwrap_or(0),
+        }
+    }
+
+    /// Where the table of an arena begins, which is made if need be.
+    fn table_for(&mut self, arena: u64) -> Option<usize> {
+        let known = self.table(arena);
+        if known != 0 {
+            return Some(known as usize * PAGES);
+        }
+        let start = self.spans.len();
+        let new = start / PAGES;
+        if new > ARENAS_MAX {
+            return None;
+        }
+        self.spans.resize(start + PAGES, u32::MAX);
+        let distance = arena.wrapping_sub(self.first);
+        if distance < NEAR_MAX {
+            if self.near.len() <= distance as usize {
+                self.near.resize(distance as usize + 1, 0);
+            }
+            if let Some(slot) = self.near.get_mut(distance as usize) {
+                *slot = new as u32;
+            }
+        } else {
+            self.far.insert(arena, new as u32);
+        }
+        Some(start)
+    }
+
     /// The number of the span that holds `address`.
     #[must_use]
     #[inline]
     pub fn find(&self, address: u64) -> Option<usize> {
-        let table = self.arenas.get(&(address / ARENA))?;
-        let number = *table.get((address % ARENA / HEAP_PAGE) as usize)?;
+        let table = self.table(address / ARENA) as usize;
+        let page = (address % ARENA / HEAP_PAGE) as usize;
+        let number = *self.spans.get(table * PAGES + page)?;
         (number != u32::MAX).then_some(number as usize)
     }
 }
@@ -246,6 +291,8 @@ mod tests {
             (near_end, Some(1)),
             (ARENA + HEAP_PAGE - 1, Some(1)),
             (ARENA + HEAP_PAGE, None),
+            (u64::MAX - 2 * HEAP_PAGE + 1, Some(2)),
+            (u64::MAX - 2 * HEAP_PAGE, None),
         ] {
             assert_eq!(pages.find(address), expected, "{address:#x}");
         }

@@ -121,6 +121,7 @@ const GOBUF: &str = "without debug information: where a goroutine stopped";
 const STACK: &str = "without debug information: a goroutine's stack";
 const SPECIAL: &str = "without debug information: what records of an object begin with";
 const CLEANUP: &str = "without debug information: an object's cleanup";
+const FINBLOCK: &str = "without debug information: finalizers that wait";
 const HEAP_ARENA: &str = "without debug information: heapArena's first fields";
 
 /// All rows.
@@ -281,6 +282,74 @@ pub const ASSUMPTIONS: &[Assumption] = &[
         proof: Proof::Fields("ITab", &["Inter", "Type", "Hash", "Fun"]),
     },
     Assumption {
+        statement: "a channel's buffer: length and pointer behind the count",
+        since: FIRST,
+        until: LAST,
+        files: &["runtime/chan.go"],
+        proof: Proof::Text(
+            "type hchan struct { qcount uint dataqsiz uint buf unsafe.Pointer elemsize uint16",
+        ),
+    },
+    Assumption {
+        statement: "reflect.Value: type, pointer, flags; bit 7: the pointer leads to the value",
+        since: FIRST,
+        until: LAST,
+        files: &["reflect/value.go"],
+        proof: Proof::Text("flagIndir flag = 1 << 7"),
+    },
+    Assumption {
+        statement: "atomic.Pointer[T] tells T by a field of no length",
+        since: FIRST,
+        until: LAST,
+        files: &["sync/atomic/type.go"],
+        proof: Proof::Text("_ [0]*T _ noCopy v unsafe.Pointer"),
+    },
+    Assumption {
+        statement: "sync.Map: nodes of a trie are told by a byte, or by their size",
+        since: SWISS_FIRST,
+        until: LAST,
+        files: &["internal/sync/hashtriemap.go"],
+        proof: Proof::Text("children [nChildren]atomic.Pointer[node[K, V]]"),
+    },
+    Assumption {
+        statement: "a type's pointers are told by a mask, or (bit 6 of Kind) by a program",
+        since: FIRST,
+        until: 22,
+        files: TYPE,
+        proof: Proof::Text("KindGCProg = 1 << 6"),
+    },
+    Assumption {
+        statement: "a type's pointers are told by a mask, or (bit 6 of Kind) by a program",
+        since: 23,
+        until: 23,
+        files: TYPE,
+        proof: Proof::Text("KindGCProg Kind = 1 << 6"),
+    },
+    Assumption {
+        statement: "a type's pointers are told by a mask, or (bit 4 of TFlag) where it will be",
+        since: SWISS_FIRST,
+        until: LAST,
+        files: TYPE,
+        proof: Proof::Text("TFlagGCMaskOnDemand TFlag = 1 << 4"),
+    },
+    Assumption {
+        statement: "the collector follows the second word of an interface alone",
+        since: FIRST,
+        until: LAST,
+        files: &["cmd/compile/internal/typebits/typebits.go"],
+        proof: Proof::Text("bv.Set(int32(off/int64(types.PtrSize) + 1))"),
+    },
+    Assumption {
+        statement: "a dictionary: methods, other dictionaries, types, itabs",
+        since: FIRST,
+        until: LAST,
+        files: &["cmd/compile/internal/noder/reader.go"],
+        proof: Proof::Text(
+            "func (dict *readerDict) rtypesOffset() int { return dict.subdictsOffset() + \
+             len(dict.subdicts) }",
+        ),
+    },
+    Assumption {
         statement: "67 size classes",
         since: FIRST,
         until: LAST,
@@ -325,6 +394,8 @@ pub const ASSUMPTIONS: &[Assumption] = &[
     declared(SPECIAL, record::SPECIAL_24),
     declared(CLEANUP, record::CLEANUP_24),
     declared(CLEANUP, record::CLEANUP_26),
+    declared(FINBLOCK, record::FINBLOCK_21),
+    declared(FINBLOCK, record::FINBLOCK_25),
     declared(
         "what stands in front of a profile's stack, without debug information",
         record::BUCKET_21,

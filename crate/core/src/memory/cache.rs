@@ -176,4 +176,8 @@ impl<M: Memory> Memory for BlockCache<M> {
     fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
         self.inner.checkpoint(done, total)
     }
+
+    fn phase(&self, what: &'static str) {
+        self.inner.phase(what);
+    }
 }

@@ -239,6 +239,34 @@ impl CoreFile {
             .filter(|entry| *entry != 0)
     }
 
+    /// The file of the executable, as far as the core tells: what was mapped at the entry
+    /// point.
+    #[must_use]
+    pub fn program(&self) -> Option<&MappedFile> {
+        let entry = self.entry()?;
+        self.files.iter().find(|file| file.span.contains(entry))
+    }
+
+    /// Whether the process ran the executable at `path`, by the first page of it that the
+    /// core holds; `None` if it holds none, or the file is unreadable.
+    #[must_use]
+    pub fn ran(&self, path: &Path) -> Option<bool> {
+        let program = self.program()?;
+        let head = self
+            .files
+            .iter()
+            .find(|file| file.path == program.path && file.offset == 0)?;
+        let mut file = vec![0; super::PAGE as usize];
+        let mut held = file.clone();
+        File::open(path).ok()?.read_exact_at(&mut file, 0).ok()?;
+        let (offset, len) = find(&self.segments, head.span.start)?;
+        if len < super::PAGE {
+            return None;
+        }
+        self.file.read_exact_at(&mut held, offset).ok()?;
+        Some(file == held)
+    }
+
     /// What the loader added to the addresses of the executable that was linked with
     /// the entry point `linked_entry`.
     #[must_use]

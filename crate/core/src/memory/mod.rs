@@ -84,6 +84,9 @@ pub trait Memory {
     fn checkpoint(&self, _done: u64, _total: u64) -> Result<(), ReadError> {
         Ok(())
     }
+
+    /// Work of another kind begins: `what` is a short word for those who watch.
+    fn phase(&self, _what: &'static str) {}
 }
 
 /// [`Memory::lend`] by way of [`Memory::read`] and the caller's buffer.
@@ -121,6 +124,9 @@ impl<M: Memory + ?Sized> Memory for &M {
     fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
         (**self).checkpoint(done, total)
     }
+    fn phase(&self, what: &'static str) {
+        (**self).phase(what);
+    }
 }
 
 impl<M: Memory + ?Sized> Memory for Box<M> {
@@ -138,6 +144,9 @@ impl<M: Memory + ?Sized> Memory for Box<M> {
     }
     fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
         (**self).checkpoint(done, total)
+    }
+    fn phase(&self, what: &'static str) {
+        (**self).phase(what);
     }
 }
 
@@ -157,6 +166,9 @@ impl<M: Memory + ?Sized> Memory for std::rc::Rc<M> {
     fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
         (**self).checkpoint(done, total)
     }
+    fn phase(&self, what: &'static str) {
+        (**self).phase(what);
+    }
 }
 
 /// Hashes addresses: they are all different already, and no one who could
@@ -172,6 +184,18 @@ impl std::hash::Hasher for AddressHasher {
         for byte in bytes {
             self.write_u64(u64::from(*byte));
         }
+    }
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+    fn write_isize(&mut self, value: isize) {
+        self.write_u64(value as u64);
     }
     fn write_u64(&mut self, value: u64) {
         // Fibonacci hashing; the table looks at the high and at the low bits.

@@ -7,7 +7,7 @@ mod rebuild;
 mod summary;
 mod whatif;
 
-pub(crate) use rebuild::indirect_bytes;
+pub use rebuild::{indirect_bytes, rebuild_bytes};
 pub use summary::{Context, page_runs, stats};
 pub use whatif::{LayoutReport, Piece, Value, WhatIf, layout_report};
 
@@ -121,6 +121,9 @@ pub struct Stats {
     /// Sentences that qualify a figure (`allocated` from the size-class table …).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What commands of the console script name the process by; `None` in gdb.
+    #[serde(skip)]
+    pub console: Option<String>,
 }
 
 /// Slot counts. `live + empty + tombstones == capacity` outside growth; while

@@ -1,7 +1,7 @@
 //! What a fresh map of the same entries would allocate, by the runtime's own
 //! sizing rules, and what the next growth costs.
 
-use crate::layout::{Allocator, Hmap, MapLayout};
+use crate::layout::{Allocator, Header, Hmap, MapLayout};
 use crate::map::{array_len, max_load};
 
 /// Bytes, and whether chance has a part in them: how full single buckets and
@@ -10,6 +10,16 @@ use crate::map::{array_len, max_load};
 pub(super) struct Estimate {
     pub bytes: u64,
     pub by_chance: bool,
+}
+
+/// What a fresh map of `len` entries would allocate: the figure behind
+/// [`super::Bytes::rebuild`].
+#[must_use]
+pub fn rebuild_bytes(layout: &MapLayout, len: u64) -> u64 {
+    match layout.header {
+        Header::Classic(hmap) => classic(layout, hmap, len).bytes,
+        Header::Swiss(map) => swiss(layout, map, len).bytes,
+    }
 }
 
 /// runtime.overLoadFactor.
@@ -43,7 +53,8 @@ pub(super) fn directory_bytes(layout: &MapLayout, len: u64) -> u64 {
 }
 
 /// Allocator slots of the indirect keys and elems of `len` entries.
-pub(crate) fn indirect_bytes(layout: &MapLayout, len: u64) -> u64 {
+#[must_use]
+pub fn indirect_bytes(layout: &MapLayout, len: u64) -> u64 {
     [layout.key, layout.elem]
         .iter()
         .filter(|part| part.indirect)

@@ -26,6 +26,8 @@ pub struct Context {
     pub go_version: Option<String>,
     /// The architecture.
     pub arch: Option<String>,
+    /// What commands of the console script name the process by; `None` in gdb.
+    pub console: Option<String>,
     /// A process on this machine whose page table may be asked.
     pub pid: Option<u32>,
 }
@@ -131,6 +133,7 @@ pub fn stats(walk: &Walk, layout: &MapLayout, context: &Context) -> Stats {
         defects: walk.defects.kept().to_vec(),
         defects_total: walk.defects.total(),
         notes,
+        console: context.console.clone(),
     }
 }
 

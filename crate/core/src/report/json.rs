@@ -115,6 +115,25 @@ impl<'w, E> JsonRows<'w, E> {
         }
     }
 
+    /// Begins a document of the fields of `head`, an object, and a list named `list`.
+    pub fn begin<T: Serialize>(
+        head: &T,
+        list: &'static str,
+        write: &'w mut dyn FnMut(&str) -> Result<(), E>,
+    ) -> Self {
+        let mut chunk = Vec::with_capacity(CHUNK + 4096);
+        append(&mut chunk, head);
+        chunk.pop();
+        chunk.push(b',');
+        append(&mut chunk, list);
+        chunk.extend_from_slice(b":[");
+        Self {
+            write,
+            chunk,
+            first: true,
+        }
+    }
+
     /// Adds one row.
     ///
     /// # Errors
@@ -138,6 +157,24 @@ impl<'w, E> JsonRows<'w, E> {
         (self.write)(&String::from_utf8_lossy(&self.chunk))?;
         self.chunk.clear();
         Ok(())
+    }
+
+    /// Ends the document with the fields of `tail`, an object, too.
+    ///
+    /// # Errors
+    ///
+    /// What the writer returned.
+    pub fn finish_with<T: Serialize>(mut self, tail: &T, truncated: bool) -> Result<(), E> {
+        self.chunk.extend_from_slice(b"],\"truncated\":");
+        append(&mut self.chunk, &truncated);
+        let mut fields = Vec::new();
+        append(&mut fields, tail);
+        self.chunk.push(b',');
+        // The object without its opening brace.
+        self.chunk
+            .extend_from_slice(fields.get(1..).unwrap_or_default());
+        self.chunk.push(b'\n');
+        self.flush()
     }
 
     /// Ends the document; `truncated` says that there were more rows.

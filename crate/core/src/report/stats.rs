@@ -76,8 +76,17 @@ pub fn reservation(stats: &Stats, style: &Style) -> String {
     text
 }
 
+/// A command's name as it is typed: `go-map-stats`, or `gomapscope stats -core FILE`.
+pub(super) fn command_name(console: Option<&str>, name: &str) -> String {
+    match (console, name.strip_prefix("go-map-")) {
+        (Some(again), Some(short)) => format!("gomapscope {short} {}", again.trim_end()),
+        _ => name.to_owned(),
+    }
+}
+
 /// `name EXPR options`, ready to be typed.
 pub(super) fn command(stats: &Stats, name: &str, options: &str) -> String {
+    let typed = command_name(stats.console.as_deref(), name);
     let mut expression = stats.expression.trim().to_owned();
     // An address alone does not say what it points to.
     let given = expression.is_empty() || stats.layout.source == "given";
@@ -91,14 +100,19 @@ pub(super) fn command(stats: &Stats, name: &str, options: &str) -> String {
             .to_owned();
     }
     let whole = parse(name, &expression).is_ok_and(|read| read.expressions == [expression.clone()]);
+    let plain = |c: char| c.is_alphanumeric() || "_./%".contains(c);
+    if stats.console.is_some() && !expression.chars().all(plain) {
+        // A shell reads it before we do.
+        expression = format!("'{}'", expression.replace('\'', "'\\''"));
+    }
     if !whole {
         // Part of the expression would be taken for an option.
         let gap = if options.is_empty() { "" } else { " " };
-        format!("{name} {options}{gap}-- {expression}")
+        format!("{typed} {options}{gap}-- {expression}")
     } else if options.is_empty() {
-        format!("{name} {expression}")
+        format!("{typed} {expression}")
     } else {
-        format!("{name} {expression} {options}")
+        format!("{typed} {expression} {options}")
     }
 }
 

@@ -254,6 +254,7 @@ fn base() -> Stats {
         defects: Vec::new(),
         defects_total: 0,
         notes: Vec::new(),
+        console: None,
     }
 }
 

@@ -1,0 +1,194 @@
+"""The commands on a core file, without gdb: ``gomapscope stats -core CORE main.cache``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import native
+from ._definitions import DEFINITIONS
+from .arguments import argument_line
+from .errors import Error, one_line
+
+if TYPE_CHECKING:
+    from . import _native
+
+_PREFIX = "go-map-"
+_LAYOUT = "go-map-layout"
+_SCAN = "go-map-scan"
+_ROWS = 32
+_USAGE = """\
+Usage: gomapscope {name} -core CORE [-exe EXE] [OPTION]...{operand}
+
+{summary}
+
+  -core CORE
+    A core file, by the kernel or by gdb's generate-core-file.
+
+  -exe EXE
+    The program it is of; by default the file that the core names.
+
+{operand_help}The other options are those of {command} in gdb, whose help follows.
+
+"""
+_EXPRESSION = """\
+EXPR is made of package variables (main.cache, path/pkg.Name), fields, *, &, () and [N];
+or it is an address, with -type 'map[K]V'.  Locals need gdb.
+
+"""
+
+
+class Place(NamedTuple):
+    """Where to look, and what is left of the command line."""
+
+    core: str
+    program: str | None
+    rest: list[str]
+
+
+def names() -> dict[str, str]:
+    """Subcommands and what they answer."""
+    return {
+        str(definition["name"])[len(_PREFIX) :]: str(definition["summary"])
+        for definition in DEFINITIONS
+        if str(definition["name"]).startswith(_PREFIX)
+    }
+
+
+def usage(name: str) -> str:
+    """The help of one subcommand."""
+    command = _PREFIX + name
+    for definition in DEFINITIONS:
+        if definition["name"] == command:
+            expression = definition["expression"] != "none"
+            head = _USAGE.format(
+                name=name,
+                command=command,
+                summary=definition["summary"],
+                operand=" EXPR" if expression else "",
+                operand_help=_EXPRESSION if expression else "",
+            )
+            return head + str(definition["help"]) + "\n"
+    return ""
+
+
+def split(name: str, arguments: Sequence[str]) -> Place:
+    """Take ``-core`` and ``-exe`` out of the arguments."""
+    found: dict[str, str] = {}
+    rest: list[str] = []
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            rest += [word, *words]
+            break
+        option, equals, value = word.partition("=")
+        option = option.lstrip("-") if word.startswith("-") else ""
+        if option not in ("core", "exe"):
+            rest.append(word)
+            continue
+        if not equals:
+            if not words:
+                raise Error(f"-{option} needs a value: -{option} FILE.")
+            value = words.pop(0)
+        if option in found:
+            raise Error(f"-{option} is given twice.")
+        found[option] = value
+    if "core" not in found:
+        raise Error(f"-core is missing: gomapscope {name} -core CORE [-exe EXE] ...")
+    return Place(found["core"], found.get("exe"), rest)
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Answer one subcommand; the exit status."""
+    if any(word in ("-h", "-help", "--help") for word in arguments):
+        print(usage(name), end="")
+        return 0
+    try:
+        _answer(name, arguments)
+        sys.stdout.flush()
+    except Error as error:
+        print(f"gomapscope: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read has enough; nothing is left to say, not at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _answer(name: str, arguments: Sequence[str]) -> None:
+    place = split(name, arguments)
+    native.require()
+    from . import _native
+
+    progress = _Progress()
+    try:
+        request = _native.parse(_PREFIX + name, argument_line(place.rest))
+        again = f"-core {shlex.quote(place.core)} "
+        if place.program is not None:
+            again += f"-exe {shlex.quote(place.program)} "
+        target, binary = _native.Target.of_core(place.core, place.program, again, progress)
+        write = _writer()
+        if request.command == _SCAN:
+            target.scan_core(request, _style(), write)
+            return
+        for text in request.expressions:
+            _native.run(request, target, [_map(request, target, binary, text)], _style(), write)
+    except _native.Error as error:
+        raise Error(one_line(error)) from None
+    finally:
+        progress("")
+
+
+def _map(
+    request: _native.Request, target: _native.Target, binary: _native.Binary, text: str
+) -> _native.Map:
+    if request.command == _LAYOUT:
+        plain = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+        if plain.startswith("map[") or binary.is_map_type(plain):
+            return target.map(0, plain, plain)
+    return target.find(text, request.type_name)
+
+
+def _writer() -> Callable[[str], object]:
+    encoding = sys.stdout.encoding or "ascii"
+
+    def write(text: str) -> None:
+        # Keys may hold what the terminal's character set lacks.
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+    return write
+
+
+def _style() -> _native.Style:
+    from . import _native
+
+    terminal = sys.stdout.isatty()
+    width = 80
+    if terminal:
+        with contextlib.suppress(OSError, ValueError):
+            width = os.get_terminal_size(sys.stdout.fileno()).columns or width
+    color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return _native.Style(width, color, unicode, _ROWS)
+
+
+class _Progress:
+    """One line on the terminal while a search takes long."""
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._wanted = sys.stderr.isatty()
+
+    def __call__(self, text: str) -> None:
+        if not self._wanted or not (text or self._length):
+            return
+        sys.stderr.write("\r" + text.ljust(self._length) + ("" if text else "\r"))
+        sys.stderr.flush()
+        self._length = len(text)
