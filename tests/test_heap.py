@@ -7,7 +7,11 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
+import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +22,7 @@ import toolchains
 from test_truth import FIGURES, figure
 
 ZOO = Path(__file__).parent / "go" / "zoo"
+POPULATION = ZOO.with_name("population")
 LABELS = [build.label for build in toolchains.BUILDS]
 FLAVOURS: dict[str, tuple[str, ...]] = {
     "symbols": (),
@@ -58,14 +63,14 @@ def heapdump() -> Path:
     raise AssertionError("cargo built no heapdump")
 
 
-def crash(label: str, flavour: str, folder: Path) -> Specimen:
-    """Let a zoo crash, and keep its core."""
+def crash(label: str, flavour: str, folder: Path, fixture: Path = ZOO) -> Specimen:
+    """Let a fixture crash, and keep its core."""
     pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
     if pattern.startswith("|") or "/" in pattern:
         pytest.skip(f"this machine's kernel hands cores to {pattern}")
     flags = {**FLAVOURS, **EXTERNAL}[flavour]
     env = {"CGO_ENABLED": "1"} if flavour in EXTERNAL else None
-    program = toolchains.build(ZOO, label, flags=flags, env=env)
+    program = toolchains.build(fixture, label, flags=flags, env=env)
     path = folder / "truth.jsonl"
 
     def allow_core() -> None:
@@ -201,24 +206,83 @@ def test_both_sources_of_layouts_agree(label: str, heapdump: Path, tmp_path: Pat
     assert document["layouts_compared"] >= 100
 
 
+class Cost(NamedTuple):
+    """How a run of heapdump ended, and what it took."""
+
+    status: int
+    seconds: float
+    memory: int
+    said: str
+
+
+def cost(heapdump: Path, specimen: Specimen, *names: str) -> Cost:
+    """Run heapdump for what it costs."""
+    command = [str(heapdump), str(specimen.core), str(specimen.program), *names]
+    started = time.monotonic()
+    # Spawned, not forked: what a child had before it executes anything counts as its own.
+    with tempfile.TemporaryFile() as errors, open(os.devnull, "wb") as nothing:
+        outputs = [
+            (os.POSIX_SPAWN_DUP2, nothing.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, errors.fileno(), 2),
+        ]
+        child = os.posix_spawn(command[0], command, os.environ, file_actions=outputs)
+        timer = threading.Timer(gdbtool.TIMEOUT, os.kill, (child, signal.SIGKILL))
+        timer.start()
+        _, status, usage = os.wait4(child, 0)
+        timer.cancel()
+        seconds = time.monotonic() - started
+        errors.seek(0)
+        said = errors.read().decode(errors="replace")
+    return Cost(os.waitstatus_to_exitcode(status), seconds, usage.ru_maxrss, said)
+
+
+def damage(whole: bytes, round_: int, chance: random.Random) -> bytearray:
+    """A core with parts of it lost, swapped or replaced."""
+    data = bytearray(whole)
+    if round_ % 4 == 0:
+        del data[chance.randrange(64, len(data)) :]
+    if round_ % 4 == 1:
+        for _ in range(2 ** (round_ % 9)):
+            one, other = (chance.randrange(0, len(data) // 4096) * 4096 for _ in range(2))
+            pages = data[one : one + 4096], data[other : other + 4096]
+            data[other : other + 4096], data[one : one + 4096] = pages
+    # Words of the live heap replaced by numbers that are hard on arithmetic, and by others of
+    # its words.
+    for _ in range(2 ** (round_ % 14)):
+        at, other = (chance.randrange(0, len(data) - 8) & ~7 for _ in range(2))
+        numbers = [0, 1, 2**32, 2**40, 2**63 - 1, 2**63, 2**64 - 1, 2**64 - 8]
+        hard = chance.choice([*numbers, chance.getrandbits(64)]).to_bytes(8, "little")
+        data[at : at + 8] = chance.choice([hard, data[other : other + 8]])
+    return data
+
+
+@pytest.mark.parametrize("flavour", ["symbols", "stripped"])
 @pytest.mark.parametrize("label", ["1.21.13", "1.23.9", "1.27.3"])
-def test_nothing_in_a_core_makes_it_crash(label: str, heapdump: Path, tmp_path: Path) -> None:
+def test_nothing_in_a_core_makes_it_crash(
+    label: str, flavour: str, heapdump: Path, tmp_path: Path
+) -> None:
+    specimen = crash(label, flavour, tmp_path, POPULATION)
+    healthy = cost(heapdump, specimen)
+    assert healthy.status == 0, healthy.said
+    whole = specimen.core.read_bytes()
+    damaged = specimen._replace(core=tmp_path / "damaged")
+    chance = random.Random(label + flavour)
+    for round_ in range(20):
+        damaged.core.write_bytes(damage(whole, round_, chance))
+        found = cost(heapdump, damaged)
+        # 101: a panic; below 0: a signal.
+        assert found.status in (0, 1), f"round {round_}: {found.said}"
+        assert found.seconds < 3 * healthy.seconds + 10, f"round {round_}"
+        assert found.memory < 4 * healthy.memory, f"round {round_}"
+
+
+@pytest.mark.parametrize("label", ["1.21.13", "1.23.9", "1.27.3"])
+def test_questions_to_a_damaged_core(label: str, heapdump: Path, tmp_path: Path) -> None:
     specimen = crash(label, "stripped", tmp_path)
     whole = specimen.core.read_bytes()
     damaged = specimen._replace(core=tmp_path / "damaged")
     chance = random.Random(label)
-    for round_ in range(40):
-        data = bytearray(whole)
-        if round_ % 4 == 0:
-            del data[chance.randrange(64, len(data)) :]
-        # Words of the live heap replaced by numbers that are hard on arithmetic.
-        for _ in range(2 ** (round_ % 12)):
-            at = chance.randrange(0, len(data) - 8) & ~7
-            value = chance.choice([0, 1, 2**63, 2**64 - 1, 2**64 - 8, chance.getrandbits(64)])
-            data[at : at + 8] = value.to_bytes(8, "little")
-        damaged.core.write_bytes(data)
-        paths = (heapdump, damaged.core, damaged.program)
-        command = [*map(str, paths), *map(question, specimen.truth)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        # 101: a panic; below 0: a signal.
-        assert done.returncode in (0, 1), f"round {round_}: {done.stderr}"
+    for round_ in range(20):
+        damaged.core.write_bytes(damage(whole, round_, chance))
+        found = cost(heapdump, damaged, *map(question, specimen.truth))
+        assert found.status in (0, 1), f"round {round_}: {found.said}"

