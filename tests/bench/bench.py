@@ -1,10 +1,10 @@
 """``make bench``: what the plugin's work costs, as ratios to what it is compared with.
 
 In one run: walks in memory against memcpy (crate/core/benches/walk.rs), and the commands in a gdb
-on live Go programs and core files against gdb's own ways to the same bytes.  The two sides of a
-ratio take turns on the same process, and the best time of each counts; nothing is asserted.  Where
-there is a valgrind, the instructions that a walk takes for each slot are counted, too: these are
-the same on a busy machine.
+on live Go programs and core files against gdb's own ways to the same bytes, and scans for all maps
+of a core against reading the file.  The two sides of a ratio take turns on the same process, and
+the best time of each counts; nothing is asserted.  Where there is a valgrind, the instructions that
+a walk takes for each slot are counted, too: these are the same on a busy machine.
 
 Prints one table and writes ``target/bench.json``.  Sizes end at ``BENCH_MAX`` entries (default
 10,000,000; 100,000,000 takes 10 GB of memory).  ``GDB`` names the gdb, as everywhere.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,12 @@ COUNTED_SIZE = 100_000
 HUGE = 100_000_000
 HUGE_NEEDS = 10 << 30
 CORE_NEEDS = 6 << 30
+#: Maps, and bytes of the heap for each entry of BENCH_MAX up to the most: a heap of 1 GB at 1e7.
+SCAN_MAPS = 100_000
+SCAN_BYTES = 100
+SCAN_BYTES_MAX = 1_000_000_000
+SCAN_ROUNDS = 3
+BLOCK = 1 << 20
 
 
 def say(text: str) -> None:
@@ -183,6 +190,97 @@ def measure(version: str, family: str, folder: Path) -> list[Row]:
     return rows
 
 
+def heapdump() -> Path:
+    """The example that scans a core, built."""
+    cargo = [os.environ.get("CARGO", "cargo"), "build", "--release", "--quiet", "--locked"]
+    command = [*cargo, "-p", "gomapscope-core", "--example", "heapdump"]
+    done = subprocess.run(
+        [*command, "--message-format=json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    built = [json.loads(line).get("executable") for line in done.stdout.splitlines()]
+    return Path(next(executable for executable in built if executable))
+
+
+def reading(path: Path) -> float:
+    """Seconds to read a file, 1 MiB at a time."""
+    block = bytearray(BLOCK)
+    started = time.perf_counter()
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(block):
+            pass
+    return time.perf_counter() - started
+
+
+def big_core(program: Path, folder: Path, maps: int, size: int) -> Path:
+    """The core of a large heap."""
+
+    def allow_core() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    subprocess.run(
+        [program, str(maps), str(size), "crash"],
+        cwd=folder,
+        env={**os.environ, "GOTRACEBACK": "crash"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=allow_core,
+        check=False,
+    )
+    (core,) = folder.glob("core*")
+    return core
+
+
+def scans(version: str, family: str, folder: Path) -> list[Row]:
+    """Rows of scans for all maps of a large heap, by the library alone."""
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8").strip()
+    size = min(SCAN_BYTES_MAX, int(float(os.environ.get("BENCH_MAX", "1e7"))) * SCAN_BYTES)
+    if pattern.startswith("|") or "/" in pattern or shutil.disk_usage(folder).free < CORE_NEEDS:
+        say("scans left out: no core files here, or no room for them")
+        return []
+    maps = max(100, SCAN_MAPS * size // SCAN_BYTES_MAX)
+    scanner = heapdump()
+    program = toolchains.build(HERE.parent / "go" / "bigheap", version)
+    say(f"Go {version}: scan of {maps:,} maps in {size >> 20:,} MiB")
+    core = big_core(program, folder, maps, size)
+    options = (("find and mark", ["--no-types"]), ("with types", []))
+    ours = {name: float("inf") for name, _ in options}
+    peaks = dict.fromkeys(ours, 0)
+    theirs, found = float("inf"), 0
+    for _ in range(SCAN_ROUNDS):
+        theirs = min(theirs, reading(core))
+        for name, more in options:
+            done = subprocess.run(
+                [scanner, core, program, "--totals", *more],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            answer = json.loads(done.stdout)
+            # The first phase is what goes before.
+            spent = sum(phase["seconds"] for phase in answer["phases"][1:])
+            ours[name] = min(ours[name], spent)
+            peaks[name] = max(peaks[name], answer["peak"] - answer["peak_before"])
+            found = answer["totals"]["maps"]
+    core.unlink()
+    return [
+        {
+            "name": f"scan of a core, {family} go{version}, {name}",
+            "size": found,
+            "ours_s": ours[name],
+            "peer": "the core's bytes, 1 MiB reads",
+            "peer_s": theirs,
+            "ratio": ours[name] / theirs,
+            "peak_bytes": peaks[name],
+        }
+        for name, _ in options
+    ]
+
+
 def duration(value: Optional[float]) -> str:
     """Three digits and a unit."""
     if value is None:
@@ -260,6 +358,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="gomapscope-bench-") as scratch:
         for version, family in LABELS:
             rows += measure(version, family, Path(scratch))
+            rows += scans(version, family, Path(scratch))
     found = target_dir() / "bench.json"
     found.parent.mkdir(parents=True, exist_ok=True)
     found.write_text(
