@@ -17,7 +17,7 @@ from gdbtool import Step
 
 GO = Path(__file__).parent / "go"
 POPULATION = GO / "population"
-STALE = Path(__file__).parent / "go" / "stale"
+STALE = GO / "stale"
 HEAPALLOC = GO / "heapalloc"
 LABELS = [build.label for build in toolchains.BUILDS]
 FLAVOURS: dict[str, tuple[str, ...]] = {"symbols": (), "stripped": scantool.STRIPPED}

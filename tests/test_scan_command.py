@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_heap
 from test_heap import Specimen, crash
 
 import gdbtool
@@ -154,6 +153,18 @@ def test_text_fits_its_screen_and_says_what_comes_next(session: Session) -> None
     assert session.text("go-map-scan -type nothing.like.it").startswith("None of ")
 
 
+def test_a_quick_scan_finds_the_same_maps(session: Session) -> None:
+    whole = session.json("go-map-scan -json")
+    quick = session.json("go-map-scan -json -quick")
+    assert any("-quick" in note for note in quick["notes"])
+    types = {row["address"]: row.get("type") for row in whole["maps"]}
+    lens = {row["address"]: row["len"] for row in whole["maps"]}
+    assert {row["address"]: row["len"] for row in quick["maps"]} == lens
+    assert quick["totals"]["garbage"] == whole["totals"]["garbage"]
+    exact = [row for row in quick["maps"] if "type" in row and row["evidence"] == "exact"]
+    assert all(types[row["address"]] == row["type"] for row in exact)
+
+
 def test_errors_are_one_line(session: Session, specimen: Specimen) -> None:
     for options, reason in [
         ("-sort size", "it is one of"),
@@ -161,6 +172,9 @@ def test_errors_are_one_line(session: Session, specimen: Specimen) -> None:
         ("-type [a", "regular expression"),
         ("-force", "needs -pprof"),
         ("-all -top 3", "contradict"),
+        ("-quick -holders", "contradict"),
+        ("-quick -pprof x", "contradict"),
+        ("-quick -type x", "contradict"),
         ("main.m", "takes no expression"),
         ("-pprof /nowhere/at/all", "no such directory"),
     ]:
@@ -348,11 +362,9 @@ for line in sys.stdin:
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_expressions_lead_to_the_maps(
-    label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(test_heap, "ZOO", Path(__file__).parent / "go" / "population")
-    specimen = crash(label, "symbols", tmp_path)
+def test_expressions_lead_to_the_maps(label: str, tmp_path: Path) -> None:
+    population = Path(__file__).parent / "go" / "population"
+    specimen = crash(label, "symbols", tmp_path, population)
     held = [row for row in specimen.truth if row.get("holder") and row["state"] == "live"]
     # Keys of maps are beyond a small evaluator.
     plain = [row for row in held if '["' not in row["holder"]]

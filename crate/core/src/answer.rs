@@ -106,6 +106,7 @@ pub fn search(
         &ScanWanted {
             filter: &scan_filter(request),
             rows: options.rows(Some(SCAN_ROWS)),
+            types: !options.quick,
             holders: options.holders || options.pprof.is_some(),
             tombstones: options.pprof.is_some(),
         },
@@ -137,6 +138,9 @@ pub fn answer_scan<E>(
     }
     let mut notes = context.notes;
     notes.extend(scanned.missing.iter().cloned());
+    if options.quick {
+        notes.push("Types were not followed (-quick): without it, more are known.".to_owned());
+    }
     let mut context = ScanContext {
         go_version: binary.version().map(|version| version.text),
         arch: binary.arch().map(str::to_owned),

@@ -289,6 +289,7 @@ impl Target {
         let wanted = ScanWanted {
             filter: &nothing,
             rows: Some(0),
+            types: true,
             holders: false,
             tombstones: false,
         };
@@ -412,7 +413,9 @@ pub struct ScanWanted<'a> {
     pub filter: &'a Filter,
     /// How many of them; `None` for all.
     pub rows: Option<u64>,
-    /// Who holds those that are listed.
+    /// Follow types from variables through the heap.
+    pub types: bool,
+    /// Who holds those that are listed; needs types.
     pub holders: bool,
     /// Tombstones of all maps, not only of those that are listed.
     pub tombstones: bool,
@@ -440,7 +443,9 @@ impl Target {
             // Nothing was found yet.
             Err(reason) => return Err(TargetError::Heap(reason.to_string())),
         };
-        let options = scan::Options { types: true };
+        let options = scan::Options {
+            types: wanted.types,
+        };
         let direct: &dyn Memory = &**self.memory.inner();
         let family = self.binary().family();
         let listed = |scan: &Scan, rows: Option<u64>| -> Vec<usize> {

@@ -43,6 +43,8 @@ pub struct Options {
     pub force: bool,
     /// `-garbage`
     pub garbage: bool,
+    /// `-quick`
+    pub quick: bool,
     /// `-holders`
     pub holders: bool,
     /// `-min SIZE`, in bytes
@@ -620,6 +622,7 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
         }
         OptionId::Force => options.force = true,
         OptionId::Garbage => options.garbage = true,
+        OptionId::Quick => options.quick = true,
         OptionId::Holders => options.holders = true,
         OptionId::Min => {
             options.min = bytes(value)
@@ -753,6 +756,31 @@ fn contradictions(definition: &Definition, given: &[OptionId]) -> Result<(), Usa
     }
     if given.contains(&OptionId::Force) && !given.contains(&OptionId::Pprof) {
         return Err(UsageError::Alone("-force", "-pprof FILE"));
+    }
+    for (option, name, reason) in [
+        (
+            OptionId::Holders,
+            "-holders",
+            "holders are found by following types",
+        ),
+        (
+            OptionId::Pprof,
+            "-pprof",
+            "a profile names holders, and they are found by following types",
+        ),
+        (
+            OptionId::Pattern,
+            "-type",
+            "most types are found by following them",
+        ),
+    ] {
+        if both(OptionId::Quick, option) {
+            return Err(UsageError::Contradiction {
+                first: "-quick",
+                second: name,
+                reason,
+            });
+        }
     }
     if both(OptionId::All, OptionId::Range) {
         return Err(UsageError::Contradiction {

@@ -368,9 +368,13 @@ impl Page<'_> {
             let line = self.line().with(Role::Plain, &show);
             line.fold(self.style, 6, 0, text);
         }
-        let typed = rows.iter().find_map(|row| {
-            let name = row.name.as_ref().or(row.types.first())?;
-            Some((row, row.full_type.as_ref().unwrap_or(name)))
+        // A type that is one of several is offered only where none is known.
+        let known = rows
+            .iter()
+            .find_map(|row| Some((row, row.full_type.as_ref().or(row.name.as_ref())?)));
+        let typed = known.or_else(|| {
+            let offered = |row: &'_ &Row| !row.types.is_empty();
+            rows.iter().find(offered).map(|row| (row, &row.types[0]))
         });
         let Some((row, name)) = typed else {
             return;
