@@ -278,8 +278,44 @@ fn old_slots_are_apart_from_the_capacity() {
     let classic = stats.classic.unwrap();
     assert_eq!(classic.growth, "double");
     assert_eq!((classic.old_buckets, classic.evacuated), (4, 2));
-    assert_eq!(stats.next_growth.unwrap().kind, "in-progress");
+    let next = stats.next_growth.unwrap();
+    // 8 overflow buckets or 6.5 * 8 = 52 entries.
+    assert_eq!(
+        (next.kind, next.fits, next.at_most),
+        ("in-progress", 8, 52 - 11)
+    );
     assert_eq!(stats.bytes.storage, (8 + 4) * 144);
+}
+
+#[test]
+fn a_growth_waits_until_the_one_before_is_over() {
+    for left in 1..=5 {
+        let chains = (0..8).map(|number| {
+            if number < left {
+                Chain::of(&[Slot::Live(number); 8], Place::Tail)
+            } else {
+                Chain {
+                    first: EVACUATED,
+                    overflow: Vec::new(),
+                }
+            }
+        });
+        let live = vec![Slot::Live(9); 52 - 8 * left as usize];
+        let built = ClassicMap::new(LE64, INTS, 3)
+            .chain(7, Chain::of(&live, Place::Outside))
+            .growing(true, chains.collect())
+            .build();
+        let stats = figures(&built);
+        let next = stats.next_growth.unwrap();
+        // Full: the insert that evacuates the last bucket begins the next growth.
+        assert_eq!(stats.len, 52);
+        let last = left - 1;
+        let first = last / 2;
+        assert_eq!(
+            (next.kind, next.fits, next.at_most),
+            ("in-progress", first, last)
+        );
+    }
 }
 
 #[test]

@@ -219,7 +219,8 @@ pub struct NextGrowth {
     pub kind: &'static str,
     /// New keys that certainly fit before it. For a map of several tables the
     /// growth comes when the fullest table overflows, somewhere between this
-    /// and `at_most`.
+    /// and `at_most`. While a classic map evacuates, the next growth waits
+    /// until that is over.
     pub fits: u64,
     /// New keys that fit at the very most.
     pub at_most: u64,

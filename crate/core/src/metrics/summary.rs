@@ -256,6 +256,23 @@ fn addresses(walk: &Walk, pid: Option<u32>) -> (u64, Option<Addresses>) {
     (storage, Some(addresses))
 }
 
+/// New keys that fit at least and at most before the insert that ends a growth,
+/// which is the first that may begin another: mapassign calls growWork, then
+/// looks whether to grow.
+///
+/// growWork evacuates the old bucket of the key, unless that is done, and the one
+/// at nevacuate: one or two in each insert. nevacuate then skips what is
+/// evacuated, but no more than 1024 buckets (advanceEvacuationMark), so one insert
+/// in 1024 such buckets may find nothing to move. runtime/map*.go, go1.21 to go1.25.
+fn evacuation(facts: &ClassicFacts) -> (u64, u64) {
+    let left = facts.old_buckets.saturating_sub(facts.evacuated);
+    let longest = left.saturating_add(facts.evacuated / 1024);
+    (
+        left.div_ceil(2).saturating_sub(1),
+        longest.saturating_sub(1),
+    )
+}
+
 fn next_growth(walk: &Walk, layout: &MapLayout) -> Option<NextGrowth> {
     match (&walk.shape, layout.header) {
         (Shape::Classic(facts), Header::Classic(hmap)) => {
@@ -304,7 +321,14 @@ fn next_growth(walk: &Walk, layout: &MapLayout) -> Option<NextGrowth> {
             Some(if walk.counts.units == 0 {
                 growth("allocate", 0, 0, array(b))
             } else if facts.old_buckets > 0 {
-                growth("in-progress", room, room, array(b + 1))
+                let (first, last) = evacuation(facts);
+                // What evacuating may add to noverflow: a chain of n entries
+                // becomes one or two with at most (n - 1) / 8 overflow buckets,
+                // and no more than it had.
+                let left = facts.old_buckets.saturating_sub(facts.evacuated);
+                let moved = (facts.old.live / 8).min(facts.old.units.saturating_sub(left));
+                let fits = room.min(overflow_room.saturating_sub(moved)).max(first);
+                growth("in-progress", fits, room.max(last), array(b + 1))
             } else if overflow_room == 0 && room > 0 {
                 growth("same-size", 0, 0, array(b))
             } else {
