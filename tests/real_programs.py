@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import resource
 import select
 import signal
 import socket
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
+import cores
 
 import gdbtool
 import toolchains
@@ -38,24 +37,14 @@ class RealCore(NamedTuple):
     program: Path
 
 
-def _allow_core() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-
-def _environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    return {**os.environ, **(extra or {}), "GOTRACEBACK": "crash"}
-
-
 @contextlib.contextmanager
 def _started(command: list[str], folder: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a directory of its own, which takes its core."""
-    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
-    if pattern.startswith("|") or "/" in pattern:
-        pytest.skip(f"this machine's kernel hands cores to {pattern}")
+    cores.need_kernel_cores()
     with (folder / "log").open("wb") as log:
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **options}
-        streams.setdefault("env", _environment())
-        process = subprocess.Popen(command, cwd=folder, preexec_fn=_allow_core, **streams)
+        streams.setdefault("env", cores.environment())
+        process = subprocess.Popen(command, cwd=folder, preexec_fn=cores.allow_core, **streams)
     try:
         yield process
     finally:
@@ -115,7 +104,7 @@ def compiler(version: str, folder: Path) -> RealCore:
         command = [str(tool), "-p", "go/types", "-std", "-complete", "-o", "types.a"]
         command += ["-importcfg", str(config), "-memprofile", str(profile), "-c", "2"]
         command += [str(source / name) for name in files]
-        with _started(command, folder, env=_environment(env)) as process:
+        with _started(command, folder, env=cores.environment(**env)) as process:
             _until_readable(process, descriptor)
             process.send_signal(signal.SIGABRT)
             process.wait(gdbtool.TIMEOUT)
@@ -137,7 +126,7 @@ def go_command(version: str, folder: Path) -> RealCore:
     # A cache of its own, where nothing is built yet.
     env = {**toolchains.environment(version), "GOCACHE": str(folder / "cache")}
     command = [str(go), "build", "-toolexec", str(hook), "-o", "aborted", "."]
-    with _started(command, folder, env=_environment(env)) as process:
+    with _started(command, folder, env=cores.environment(**env)) as process:
         process.wait(gdbtool.TIMEOUT)
     return _core(folder, go)
 

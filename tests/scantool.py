@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -17,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
+import cores
 
 import gdbtool
 import toolchains
@@ -380,35 +379,11 @@ class Core(NamedTuple):
     truth: list[Row]
 
 
-def core_of(command: list[str | Path], folder: Path, **environment: str) -> Path:
-    """The core that a Go program leaves which ends by a signal."""
-    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
-    if pattern.startswith("|") or "/" in pattern:
-        pytest.skip(f"this machine's kernel hands cores to {pattern}")
-
-    def allow_core() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "GOTRACEBACK": "crash", **environment},
-        stdin=subprocess.DEVNULL,
-        preexec_fn=allow_core,
-        capture_output=True,
-        timeout=gdbtool.TIMEOUT,
-        check=False,
-    )
-    found = list(folder.glob("core*"))
-    assert len(found) == 1, done.stderr.decode("utf-8", "replace")[-2000:]
-    return found[0]
-
-
 def crash(source: Path, label: str, flags: tuple[str, ...], folder: Path) -> Core:
     """Let a fixture crash, and keep its core."""
     program = toolchains.build(source, label, flags=flags)
     path = folder / "truth.jsonl"
-    core = core_of([program, path, "crash"], folder)
+    core = cores.core_of([program, path, "crash"], folder)
     return Core(core, program, gdbtool.read_truth(path))
 
 

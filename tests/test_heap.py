@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cores
 import pytest
 
 import gdbtool
@@ -48,43 +48,16 @@ class Specimen(NamedTuple):
 @pytest.fixture(scope="session")
 def heapdump() -> Path:
     """The example that prints what the library finds in a core."""
-    command = ["cargo", "build", "-p", "gomapscope-core", "--example", "heapdump"]
-    done = subprocess.run(
-        [*command, "--message-format=json", "--quiet"],
-        cwd=gdbtool.ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for line in done.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "heapdump":
-            return Path(message["executable"])
-    raise AssertionError("cargo built no heapdump")
+    return cores.example("heapdump")
 
 
 def crash(label: str, flavour: str, folder: Path, fixture: Path = ZOO) -> Specimen:
     """Let a fixture crash, and keep its core."""
-    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
-    if pattern.startswith("|") or "/" in pattern:
-        pytest.skip(f"this machine's kernel hands cores to {pattern}")
     flags = {**FLAVOURS, **EXTERNAL}[flavour]
     env = {"CGO_ENABLED": "1"} if flavour in EXTERNAL else None
     program = toolchains.build(fixture, label, flags=flags, env=env)
     path = folder / "truth.jsonl"
-
-    def allow_core() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-    subprocess.run(
-        [program, path, "crash"],
-        cwd=folder,
-        env={**os.environ, "GOTRACEBACK": "crash"},
-        preexec_fn=allow_core,
-        capture_output=True,
-        check=False,
-    )
-    (core,) = folder.glob("core*")
+    core = cores.core_of([program, path, "crash"], folder)
     return Specimen(core, program, gdbtool.read_truth(path))
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
-import resource
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cores
 import pytest
 
-import gdbtool
 import toolchains
 
 FRAMES = Path(__file__).parent / "go" / "frames"
@@ -40,41 +38,14 @@ class Specimen(NamedTuple):
 @pytest.fixture(scope="session")
 def stackdump() -> Path:
     """The example that prints what the library finds in a core."""
-    command = ["cargo", "build", "-p", "gomapscope-core", "--example", "stackdump"]
-    done = subprocess.run(
-        [*command, "--message-format=json", "--quiet"],
-        cwd=gdbtool.ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for line in done.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "stackdump":
-            return Path(message["executable"])
-    raise AssertionError("cargo built no stackdump")
+    return cores.example("stackdump")
 
 
 def crash(version: str, flavour: str, folder: Path) -> Specimen:
     """Let the fixture crash, and keep its core."""
-    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
-    if pattern.startswith("|") or "/" in pattern:
-        pytest.skip(f"this machine's kernel hands cores to {pattern}")
     program = toolchains.build(FRAMES, version, flags=FLAVOURS[flavour])
     path = folder / "truth.jsonl"
-
-    def allow_core() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-    subprocess.run(
-        [program, path],
-        cwd=folder,
-        env={**os.environ, "GOTRACEBACK": "crash"},
-        preexec_fn=allow_core,
-        capture_output=True,
-        check=False,
-    )
-    (core,) = folder.glob("core*")
+    core = cores.core_of([program, path], folder)
     truth = [json.loads(line) for line in path.read_text().splitlines()]
     return Specimen(core, program, truth)
 

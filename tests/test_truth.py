@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cores
 import pytest
 
 import gdbtool
@@ -185,22 +185,7 @@ def test_attached(zoo: tuple[str, Path], tmp_path: Path) -> None:
 def test_kernel_core(label: str, tmp_path: Path) -> None:
     program = toolchains.build(ZOO, label)
     path = tmp_path / "truth.jsonl"
-
-    def allow_core() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
-    if pattern.startswith("|") or "/" in pattern:
-        pytest.skip(f"this machine's kernel hands cores to {pattern}")
-    subprocess.run(
-        [program, path, "crash"],
-        cwd=tmp_path,
-        env={**os.environ, "GOTRACEBACK": "crash"},
-        preexec_fn=allow_core,
-        capture_output=True,
-        check=False,
-    )
-    (core,) = tmp_path.glob("core*")
+    core = cores.core_of([program, path, "crash"], tmp_path)
     truth = gdbtool.read_truth(path)
     answers = gdbtool.ask(steps(truth), [f"file {program}", f"core-file {core}"])
     compare(truth, answers)

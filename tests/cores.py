@@ -1,0 +1,66 @@
+"""Cores of Go programs, and the examples that read them."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import gdbtool
+
+
+def need_kernel_cores() -> None:
+    """Skip the test where the kernel does not leave cores in the working directory."""
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if pattern.startswith("|") or "/" in pattern:
+        pytest.skip(f"this machine's kernel hands cores to {pattern}")
+
+
+def allow_core() -> None:
+    """For a process about to run a program: let it leave a core."""
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """An environment in which a Go program that crashes leaves a core."""
+    return {**os.environ, **extra, "GOTRACEBACK": "crash"}
+
+
+def core_of(command: Sequence[str | Path], folder: Path, **extra: str) -> Path:
+    """The core that a Go program leaves which ends by a signal."""
+    need_kernel_cores()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(**extra),
+        stdin=subprocess.DEVNULL,
+        preexec_fn=allow_core,
+        capture_output=True,
+        timeout=gdbtool.TIMEOUT,
+        check=False,
+    )
+    found = list(folder.glob("core*"))
+    assert len(found) == 1, done.stderr.decode("utf-8", "replace")[-2000:]
+    return found[0]
+
+
+def example(name: str) -> Path:
+    """An example of the library, built: it prints what the library finds in a core."""
+    command = ["cargo", "build", "-p", "gomapscope-core", "--example", name]
+    done = subprocess.run(
+        [*command, "--message-format=json", "--quiet"],
+        cwd=gdbtool.ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == name:
+            return Path(message["executable"])
+    raise AssertionError(f"cargo built no {name}")
