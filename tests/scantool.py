@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,14 +117,18 @@ def not_found(document: Document, truth: list[Row]) -> list[str]:
     )
 
 
+def found_facts(document: Document, truth: list[Row]) -> Iterator[tuple[Row, Row]]:
+    """What is so of each map that the document has, and what the document says."""
+    rows = rows_by_address(document)
+    for fact in truth:
+        if fact["address"] in rows:
+            yield fact, rows[fact["address"]]
+
+
 def wrong_facts(document: Document, truth: list[Row]) -> list[str]:
     """Lengths, places and flags that are not so; garbage is held against them, too."""
-    rows = rows_by_address(document)
     wrong = []
-    for fact in truth:
-        row = rows.get(fact["address"])
-        if row is None:
-            continue
+    for fact, row in found_facts(document, truth):
         if row["len"] != fact["len"]:
             wrong.append(f"{name(fact, row)}: len is {row['len']}, not {fact['len']}")
         place = "stack" if fact.get("on_stack") else "heap"
@@ -137,12 +141,8 @@ def wrong_facts(document: Document, truth: list[Row]) -> list[str]:
 
 def wrongly_exact(document: Document, truth: list[Row]) -> list[str]:
     """What is called exact and is not."""
-    rows = rows_by_address(document)
     wrong = []
-    for fact in truth:
-        row = rows.get(fact["address"])
-        if row is None:
-            continue
+    for fact, row in found_facts(document, truth):
         if row["label"] == "exact" and row.get("type") != fact["type"]:
             wrong.append(name(fact, row))
         if row["label"] == "exact key/elem" and fact["type"] not in candidates(row):
@@ -171,13 +171,9 @@ def typed(document: Document, truth: list[Row]) -> Share:
 
 def wrong_states(document: Document, truth: list[Row]) -> list[str]:
     """Live maps called garbage, and too much garbage called live."""
-    rows = rows_by_address(document)
     wrong, alive = [], []
     garbage = [fact for fact in truth if fact["state"] == "garbage"]
-    for fact in truth:
-        row = rows.get(fact["address"])
-        if row is None:
-            continue
+    for fact, row in found_facts(document, truth):
         if fact["state"] == "live" and row["state"] == "garbage":
             wrong.append(f"{name(fact, row)}: called garbage")
         if fact["state"] == "garbage" and row["state"] == "live":

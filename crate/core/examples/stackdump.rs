@@ -116,8 +116,8 @@ fn dump(core: &Path, exe: &Path) -> Result<Value, Failure> {
     }
     let heap = Heap::open(&types, Rc::clone(&memory))?;
     let (spans, _) = heap.spans(&*memory)?;
-    let sites = AllocationSites::read(&heap, &types, &*memory, &spans)?;
-    let roots = heap::special_roots(&heap, &types, &*memory, &spans)?;
+    let sites = AllocationSites::read(&types, &*memory, &spans)?;
+    let roots = heap::special_roots(&types, &*memory, &spans)?;
     let mut allocations = Vec::new();
     for (slot, _) in sites.objects() {
         let frames: Vec<Value> = sites

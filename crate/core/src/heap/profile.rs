@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{Heap, HeapError, HeapSpan, State};
+use super::{HeapError, HeapSpan, State};
 use crate::binary::Record;
 use crate::gotype::Types;
 use crate::map::Defects;
@@ -284,12 +284,7 @@ impl AllocationSites {
     /// # Errors
     /// When the runtime's structures are not known, or the user wants to stop. What is
     /// unreadable or contradictory is a defect.
-    pub fn read(
-        _heap: &Heap,
-        types: &Types,
-        memory: &dyn Memory,
-        spans: &[HeapSpan],
-    ) -> Result<Self, HeapError> {
+    pub fn read(types: &Types, memory: &dyn Memory, spans: &[HeapSpan]) -> Result<Self, HeapError> {
         let layout = Layout::of(types)?;
         Ok(Self::collect(&layout, memory, spans)?)
     }
@@ -587,7 +582,6 @@ fn queued_finalizers(
 /// When the runtime's structures are not known, or the user wants to stop. What is
 /// unreadable or contradictory is a defect.
 pub fn special_roots(
-    _heap: &Heap,
     types: &Types,
     memory: &dyn Memory,
     spans: &[HeapSpan],

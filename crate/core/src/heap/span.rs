@@ -1,7 +1,7 @@
 //! Spans and the slots in them.
 
 use super::{ARENA, HEADER_ABOVE, HEAP_PAGE};
-use crate::memory::AddressHash;
+use crate::memory::{AddressHash, Span};
 use std::collections::HashMap;
 
 /// What a span is used for (runtime.mSpanState).
@@ -57,6 +57,21 @@ impl HeapSpan {
     #[must_use]
     pub fn contains(&self, address: u64) -> bool {
         self.base <= address && address < self.end()
+    }
+
+    /// All its bytes.
+    #[must_use]
+    pub fn extent(&self) -> Span {
+        Span {
+            start: self.base,
+            len: self.end() - self.base,
+        }
+    }
+
+    /// It is in use for objects that may hold pointers.
+    #[must_use]
+    pub fn has_pointers(&self) -> bool {
+        self.state == State::InUse && !self.noscan()
     }
 
     /// Its objects hold no pointers.

@@ -108,68 +108,32 @@ fn lend_by_reading<M: Memory + ?Sized>(
     Ok(())
 }
 
-impl<M: Memory + ?Sized> Memory for &M {
-    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        (**self).read(address, buffer)
-    }
-    fn lend(
-        &self,
-        address: u64,
-        len: usize,
-        scratch: &mut Vec<u8>,
-        visit: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), ReadError> {
-        (**self).lend(address, len, scratch, visit)
-    }
-    fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
-        (**self).checkpoint(done, total)
-    }
-    fn phase(&self, what: &'static str) {
-        (**self).phase(what);
-    }
+/// Pointers to a memory are that memory.
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<M: Memory + ?Sized> Memory for $pointer {
+            fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+                (**self).read(address, buffer)
+            }
+            fn lend(
+                &self,
+                address: u64,
+                len: usize,
+                scratch: &mut Vec<u8>,
+                visit: &mut dyn FnMut(&[u8]),
+            ) -> Result<(), ReadError> {
+                (**self).lend(address, len, scratch, visit)
+            }
+            fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
+                (**self).checkpoint(done, total)
+            }
+            fn phase(&self, what: &'static str) {
+                (**self).phase(what);
+            }
+        }
+    )*};
 }
-
-impl<M: Memory + ?Sized> Memory for Box<M> {
-    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        (**self).read(address, buffer)
-    }
-    fn lend(
-        &self,
-        address: u64,
-        len: usize,
-        scratch: &mut Vec<u8>,
-        visit: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), ReadError> {
-        (**self).lend(address, len, scratch, visit)
-    }
-    fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
-        (**self).checkpoint(done, total)
-    }
-    fn phase(&self, what: &'static str) {
-        (**self).phase(what);
-    }
-}
-
-impl<M: Memory + ?Sized> Memory for std::rc::Rc<M> {
-    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        (**self).read(address, buffer)
-    }
-    fn lend(
-        &self,
-        address: u64,
-        len: usize,
-        scratch: &mut Vec<u8>,
-        visit: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), ReadError> {
-        (**self).lend(address, len, scratch, visit)
-    }
-    fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
-        (**self).checkpoint(done, total)
-    }
-    fn phase(&self, what: &'static str) {
-        (**self).phase(what);
-    }
-}
+forward!(&M, Box<M>, std::rc::Rc<M>);
 
 /// Hashes addresses: they are all different already, and no one who could
 /// choose them gains from collisions that a bounded table survives.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Label;
 use super::objects::Objects;
 use crate::gotype::{TypeRef, Types};
+use crate::heap::HeapSpan;
 use crate::layout::{Allocator, Header, MapLayout, descriptor_layout};
 use crate::map::{Family, array_len};
 use crate::memory::{AddressHash, RangeReader, ReadError, Span};
@@ -230,8 +231,7 @@ impl Catalogue {
         let holding: Vec<usize> = (0..objects.spans.len())
             .filter(|at| {
                 objects.spans.get(*at).is_some_and(|span| {
-                    span.state == crate::heap::State::InUse
-                        && !span.noscan()
+                    span.has_pointers()
                         // abi.MapType of go1.21 to go1.27, and some room.
                         && (88..=160).contains(&span.slot_size)
                 })
@@ -240,10 +240,7 @@ impl Catalogue {
         let ranges: Vec<Span> = holding
             .iter()
             .filter_map(|at| objects.spans.get(*at))
-            .map(|span| Span {
-                start: span.base,
-                len: span.end() - span.base,
-            })
+            .map(HeapSpan::extent)
             .collect();
         let mut heads = Vec::new();
         let abi = objects.heap.abi();

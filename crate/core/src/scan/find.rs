@@ -5,7 +5,7 @@
 use super::catalogue::{Catalogue, SIGNED_MAX, Storage};
 use super::objects::Objects;
 use super::{FoundMap, Label, Place, State as MapState};
-use crate::heap::{HeapSpan, Slot, State};
+use crate::heap::{HeapSpan, Slot};
 use crate::layout::{Header, Hmap, SIZE_CLASSES, SLOTS, SwissMap};
 use crate::map::Defects;
 use crate::memory::{READ_MAX, RangeReader, ReadError, Span};
@@ -131,17 +131,9 @@ impl<'o, 'a> Finder<'o, 'a> {
             .spans
             .iter()
             .enumerate()
-            .filter(|(_, span)| {
-                span.state == State::InUse && span.slot_size == class && !span.noscan()
-            })
+            .filter(|(_, span)| span.has_pointers() && span.slot_size == class)
             .collect();
-        let ranges: Vec<Span> = holding
-            .iter()
-            .map(|(_, span)| Span {
-                start: span.base,
-                len: span.end() - span.base,
-            })
-            .collect();
+        let ranges: Vec<Span> = holding.iter().map(|(_, span)| span.extent()).collect();
         let total = ranges.iter().map(|range| range.len).sum();
         let mut batch = Vec::new();
         let mut reader = RangeReader::default();
@@ -161,7 +153,7 @@ impl<'o, 'a> Finder<'o, 'a> {
                             "heap-unreadable",
                             span.base,
                             "a readable span",
-                            format!("cannot read {} bytes", span.end() - span.base),
+                            format!("cannot read {} bytes", span.extent().len),
                             format!("{} objects", span.slots),
                         );
                         Ok(())

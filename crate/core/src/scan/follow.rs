@@ -8,8 +8,8 @@ use super::reach::Reach;
 use super::shape::ShapeKind;
 use super::{FoundMap, Label};
 use crate::gotype::TypeRef;
-use crate::heap::State;
-use crate::memory::ReadError;
+use crate::heap::HeapSpan;
+use crate::memory::{RangeReader, ReadError, Span};
 
 /// Follows types from everything that has one.
 ///
@@ -75,7 +75,7 @@ fn noted_objects(reach: &mut Reach<'_, '_>) -> Result<(), ReadError> {
     let mut noted = Vec::new();
     let mut spans = Vec::new();
     for (at, span) in objects.spans.iter().enumerate() {
-        if span.state != State::InUse || span.noscan() {
+        if !span.has_pointers() {
             continue;
         }
         if span.is_large() {
@@ -87,17 +87,14 @@ fn noted_objects(reach: &mut Reach<'_, '_>) -> Result<(), ReadError> {
             spans.push(at);
         }
     }
-    let ranges: Vec<crate::memory::Span> = spans
+    let ranges: Vec<Span> = spans
         .iter()
         .filter_map(|at| objects.spans.get(*at))
-        .map(|span| crate::memory::Span {
-            start: span.base,
-            len: span.end() - span.base,
-        })
+        .map(HeapSpan::extent)
         .collect();
     let abi = objects.heap.abi();
     let memory = objects.memory;
-    crate::memory::RangeReader::default().read(memory, &ranges, &mut |chunk| {
+    RangeReader::default().read(memory, &ranges, &mut |chunk| {
         memory.checkpoint(0, 0)?;
         let (Some(at), Some(bytes)) = (spans.get(chunk.index), chunk.bytes) else {
             return Ok(());

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::objects::{Bitmap, Bits, Objects};
-use crate::heap::ARENA;
+use crate::heap::{ARENA, HeapSpan};
 use crate::memory::{READ_MAX, RangeReader, ReadError, Span};
 
 /// Spans that are read at a time.
@@ -116,10 +116,7 @@ impl Grey {
             let ranges: Vec<Span> = small
                 .iter()
                 .filter_map(|at| objects.spans.get(*at))
-                .map(|span| Span {
-                    start: span.base,
-                    len: span.end() - span.base,
-                })
+                .map(HeapSpan::extent)
                 .collect();
             reader.read(objects.memory, &ranges, &mut |chunk| match (
                 small.get(chunk.index),

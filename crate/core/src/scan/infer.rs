@@ -5,13 +5,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::code::Fact;
-use super::grey::Grey;
 use super::mark::{Frame, Roots, each_word};
 use super::reach::Reach;
 use super::shape::{Edge, ShapeId, ShapeKind, To};
 use super::{FoundMap, Label, Place, State as MapState};
 use crate::gotype::TypeRef;
-use crate::heap::State;
 use crate::memory::{AddressHash, ReadError, Span};
 
 /// Pointers to maps that are looked at.
@@ -134,7 +132,7 @@ pub(super) fn infer(
         match (allowed.len(), map.label) {
             (0, _) => {}
             // The allocator's note says as much of key and elem, and is proof.
-            (1, Label::Parts) | (1, _) => {
+            (1, _) => {
                 map.label = Label::Inferred;
                 map.set = reach.catalogue.set_of(allowed);
             }
@@ -155,18 +153,7 @@ fn objects_with(
     found: &mut Vec<(u64, Referrer)>,
 ) -> Result<(), ReadError> {
     let objects = reach.objects;
-    let mut grey = Grey::new(objects);
-    for (at, span) in objects.spans.iter().enumerate() {
-        if span.state != State::InUse || span.noscan() {
-            continue;
-        }
-        let (first, end) = objects.numbers(at);
-        for number in first..end {
-            if reach.is_live(number) && reach.is_unknown(number) {
-                grey.add(at, number);
-            }
-        }
-    }
+    let mut grey = reach.unknown();
     let abi = objects.heap.abi();
     grey.drain(objects, &mut |_, body| {
         let Some(span) = objects.spans.get(body.span) else {

@@ -318,7 +318,7 @@ fn run(
         Ok(first) => modules(types.binary(), objects.heap.memory(), *first),
         Err(_) => Vec::new(),
     };
-    let specials = special_roots(objects.heap, types, objects.heap.memory(), &objects.spans);
+    let specials = special_roots(types, objects.heap.memory(), &objects.spans);
     // Without data and bss next to nothing would be reached.
     let mut incomplete = roots.incomplete || modules.is_empty();
     let (words, finalized) = match specials {
@@ -332,7 +332,7 @@ fn run(
             (Vec::new(), Vec::new())
         }
     };
-    let sites = AllocationSites::read(objects.heap, types, objects.heap.memory(), &objects.spans);
+    let sites = AllocationSites::read(types, objects.heap.memory(), &objects.spans);
     scan.sites = match sites {
         Ok(sites) => sites,
         Err(HeapError::Read(ReadError::Interrupted)) => return Err(ReadError::Interrupted),

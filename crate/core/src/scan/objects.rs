@@ -160,7 +160,7 @@ struct Finding {
 
 impl Finding {
     fn new(span: &HeapSpan, first: u32) -> Self {
-        let len = span.end() - span.base;
+        let len = span.extent().len;
         // The error is less than 1 of 2^32 for each byte of the offset and of the size.
         let exact = span.slot_size > 1
             && len
@@ -229,7 +229,7 @@ impl<'a> Objects<'a> {
                     *first = u32::try_from(count).unwrap_or(u32::MAX);
                     order.push(at);
                     count += u64::from(span.slots);
-                    bytes += span.end() - span.base;
+                    bytes += span.extent().len;
                 }
             }
             if !noscan {
@@ -431,7 +431,7 @@ impl<'a> Objects<'a> {
             if span.slot_size > BITMAP_BELOW {
                 return Ok(None);
             }
-            let len = span.end() - span.base;
+            let len = span.extent().len;
             let at = self.span_bitmap(span)?;
             let inside = at.and_then(|at| {
                 let start = usize::try_from(at.checked_sub(span.base)?).ok()?;
@@ -465,7 +465,7 @@ impl<'a> Objects<'a> {
     /// each.
     pub(super) fn in_parts(&self, span: &HeapSpan) -> bool {
         let arena = |address| address / crate::heap::ARENA;
-        span.end() - span.base > crate::memory::READ_MAX as u64
+        span.extent().len > crate::memory::READ_MAX as u64
             || !self.heap.malloc_headers() && arena(span.base) != arena(span.end() - 1)
     }
 
@@ -488,7 +488,7 @@ impl<'a> Objects<'a> {
             .and_then(Option::as_ref)
             .and_then(|bits| bits.get((page / 8) as usize))
             .is_some_and(|byte| byte >> (page % 8) & 1 != 0);
-        let len = span.end() - span.base;
+        let len = span.extent().len;
         let behind = len / 64 + if inline { 128 } else { 0 };
         Ok(len.checked_sub(behind).map(|offset| span.base + offset))
     }

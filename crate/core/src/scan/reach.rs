@@ -1121,16 +1121,12 @@ impl<'r, 'a> Reach<'r, 'a> {
         Ok(())
     }
 
-    /// Looks for interfaces, which tell their own type, in live objects of which nothing is
-    /// known.
-    ///
-    /// # Errors
-    /// When the user asked to stop.
-    pub(super) fn interfaces(&mut self) -> Result<(), ReadError> {
+    /// Live objects of which nothing is known, and that hold pointers.
+    pub(super) fn unknown(&mut self) -> Grey {
         let objects = self.objects;
         let mut grey = Grey::new(objects);
         for (at, span) in objects.spans.iter().enumerate() {
-            if span.state != State::InUse || span.noscan() {
+            if !span.has_pointers() {
                 continue;
             }
             let (first, end) = objects.numbers(at);
@@ -1142,6 +1138,17 @@ impl<'r, 'a> Reach<'r, 'a> {
                 }
             }
         }
+        grey
+    }
+
+    /// Looks for interfaces, which tell their own type, in live objects of which nothing is
+    /// known.
+    ///
+    /// # Errors
+    /// When the user asked to stop.
+    pub(super) fn interfaces(&mut self) -> Result<(), ReadError> {
+        let objects = self.objects;
+        let mut grey = self.unknown();
         let mut pairs: Vec<Pair> = Vec::new();
         grey.drain(objects, &mut |_, body| {
             let Some(span) = objects.spans.get(body.span) else {
