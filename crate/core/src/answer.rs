@@ -42,8 +42,13 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
         Command::Buckets => buckets(request, map, look, write),
         Command::Entries => entries(request, map, look, write),
         Command::Layout => layout(request, map, look, write),
-        // Answered for a process, not for a map.
-        Command::Scan => Ok(()),
+        // Answered for a process or a file, not for a map.
+        Command::Scan
+        | Command::Trace
+        | Command::TraceReport
+        | Command::TraceStart
+        | Command::TraceStatus
+        | Command::TraceStop => Ok(()),
         Command::Stats | Command::Status => {
             let stats = map.stats();
             if request.options.json {
