@@ -150,7 +150,7 @@ fn start_of(pid: u32) -> io::Result<Option<u64>> {
 /// Who a name of ours belongs to: the process and its start.
 fn owner(name: &str, separator: char) -> Option<(u32, u64)> {
     let mut fields = name.strip_prefix(PREFIX)?.split(separator);
-    if fields.next()? != "" {
+    if !fields.next()?.is_empty() {
         return None;
     }
     let owner = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
