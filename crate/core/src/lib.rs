@@ -22,3 +22,4 @@ pub mod profile;
 pub mod report;
 pub mod scan;
 pub mod target;
+pub mod uprobe;
