@@ -22,4 +22,5 @@ pub mod profile;
 pub mod report;
 pub mod scan;
 pub mod target;
+pub mod trace;
 pub mod uprobe;

@@ -918,6 +918,12 @@ impl Map {
     pub fn stats(&self) -> Stats {
         self.stats_of(&self.walk(&mut CountOnly))
     }
+
+    /// The descriptor of its type in the process, if the process has it.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<u64> {
+        self.target.types.descriptor_of(self.map_type.at)
+    }
 }
 
 /// What qualifies the bytes that the heap's books say a map takes.

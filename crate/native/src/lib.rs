@@ -3,6 +3,7 @@
 
 mod ffi;
 mod memory;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -85,6 +86,25 @@ impl Request {
     #[getter]
     fn heat(&self) -> bool {
         self.0.options.heat
+    }
+
+    #[getter]
+    fn output(&self) -> Option<&str> {
+        self.0.options.output.as_deref()
+    }
+
+    #[getter]
+    fn engine(&self) -> &'static str {
+        self.0.options.engine.word()
+    }
+
+    /// Whether every write is to be traced.
+    #[getter]
+    fn is_busy(&self) -> bool {
+        let on = &self.0.options.on;
+        ["assign", "delete", "all"]
+            .iter()
+            .any(|word| on.contains(word))
     }
 }
 
@@ -340,6 +360,23 @@ impl Target {
         let target = (&*self.inner, &*self.pace);
         let threads = self.threads.clone();
         scan(py, target, request, threads, context, style, &write)
+    }
+
+    /// Begins a trace of maps, of all if none is named; `clock` is CLOCK_MONOTONIC, the
+    /// time of day and what lay between reading both, in nanoseconds.
+    #[pyo3(signature = (request, maps, engine, pid, clock))]
+    fn trace(
+        &self,
+        request: &Request,
+        maps: Vec<(String, PyRef<'_, Map>)>,
+        engine: &str,
+        pid: Option<u32>,
+        clock: Option<(u64, u64, u64)>,
+    ) -> PyResult<trace::Trace> {
+        guard(|| {
+            self.pace.begin();
+            trace::Trace::open(self, request, &maps, engine, pid, clock)
+        })
     }
 
     /// Forgets the bytes read so far.
@@ -670,6 +707,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Binary>()?;
     module.add_class::<Target>()?;
     module.add_class::<Map>()?;
+    module.add_class::<trace::Trace>()?;
     module.add_function(wrap_pyfunction!(definitions, module)?)?;
     module.add_function(wrap_pyfunction!(parse, module)?)?;
     module.add_function(wrap_pyfunction!(complete, module)?)?;

@@ -951,10 +951,7 @@ fn expressions(
                 definition.usage(),
             )),
         },
-        (Operand::File, true) => Err(UsageError::MissingFile(
-            definition.name,
-            definition.usage(),
-        )),
+        (Operand::File, true) => Err(UsageError::MissingFile(definition.name, definition.usage())),
         (_, true) => Err(UsageError::MissingExpression(
             definition.name,
             definition.usage(),

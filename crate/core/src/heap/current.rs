@@ -423,6 +423,35 @@ fn pairs_of_map(
     Ok(pairs.found)
 }
 
+impl GoroutineReader {
+    /// Where `goid` lies in a `g`, in bytes from its start.
+    #[must_use]
+    pub fn goid_offset(&self) -> i64 {
+        let place = self.layout.field("goid");
+        place.map_or(0, |place| i64::try_from(place.offset).unwrap_or(0))
+    }
+
+    /// The stack on which signals are handled that hit the thread while it runs the goroutine
+    /// at `address`: `g.m.gsignal.stack`. `gsignal` stands behind `procid` in `m`
+    /// (runtime/runtime2.go, go1.21 to go1.27).
+    ///
+    /// # Errors
+    /// When memory is unreadable, or holds no such stack.
+    pub fn signal_stack(&self, memory: &dyn Memory, address: u64) -> Result<Span, HeapError> {
+        let abi = self.layout.abi;
+        let unknown = || HeapError::Unknown(format!("no signal stack of {address:#x}"));
+        let field = self.layout.field("m").ok_or_else(unknown)?;
+        let m = abi.read_pointer(memory, address.wrapping_add(field.offset))?;
+        let gsignal = m
+            .checked_add(self.layout.procid())
+            .and_then(|at| at.checked_add(8))
+            .filter(|_| m != 0)
+            .ok_or_else(unknown)?;
+        let gsignal = abi.read_pointer(memory, gsignal)?;
+        Ok(self.read(memory, gsignal)?.stack)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -279,6 +279,11 @@ impl Layout {
         })
     }
 
+    /// Where `procid` lies in an `m`.
+    pub(super) fn procid(&self) -> u64 {
+        self.procid
+    }
+
     /// A field of `g`.
     pub(super) fn field(&self, name: &str) -> Option<Place> {
         self.g.field(name)
