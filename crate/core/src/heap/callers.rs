@@ -1,13 +1,14 @@
 //! Who called: the return addresses on a stack, for those who look at many stacks, and
 //! what they mean in the source.
 //!
-//! Frame pointers are followed first (runtime/tracestack.go, `fpTracebackPCs`): two reads of memory
-//! and nothing to look up but the innermost function. They are right where every function
-//! on the stack called the next one, which all of Go's do but few of the runtime's. They
-//! pass over callers where a frame was interrupted instead: a fault (`runtime.sigpanic`) or a
-//! preemption may hit a function before it saved the frame pointer. Such stacks, and those
-//! whose pointers lead astray, are walked by the tables of frame sizes
-//! ([`super::stack_frames`]), which are exact at each instruction.
+//! Frame pointers are followed first (runtime/tracestack.go, `fpTracebackPCs`). They are right where
+//! every function on the stack called the next one, and saved its caller's frame pointer:
+//! the compiler sees to that, the runtime's assembly not always. They pass over callers
+//! where a frame was interrupted instead: a fault (`runtime.sigpanic`) or a preemption may hit
+//! a function before it saved the frame pointer. Such stacks, and those whose pointers lead
+//! astray, are walked by the tables of frame sizes ([`super::stack_frames`]), which are exact at
+//! each instruction. Either way the stack is read in one or two pieces, and what the tables
+//! say of an address is kept.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -82,7 +83,7 @@ pub fn callers(
     if quick.end != WalkEnd::Lost {
         return quick;
     }
-    let exact = callers_by_frame_sizes(functions, &window, goroutine, at, running, depth);
+    let exact = by_frame_sizes(functions, &window, goroutine, at, running, depth);
     // Where both are lost, the one that came further is of more use.
     if exact.end == WalkEnd::Lost && exact.returns.len() < quick.returns.len() {
         return quick;
@@ -116,7 +117,19 @@ pub fn callers_by_frame_sizes(
     running: bool,
     depth: usize,
 ) -> Callers {
+    let window = StackWindow::new(memory, goroutine.stack, at.sp);
     let depth = depth.min(CALLERS_MAX);
+    by_frame_sizes(functions, &window, goroutine, at, running, depth)
+}
+
+fn by_frame_sizes(
+    functions: &Functions,
+    memory: &dyn Memory,
+    goroutine: &GoroutineState,
+    at: StackRegisters,
+    running: bool,
+    depth: usize,
+) -> Callers {
     let standing = goroutine.at(at, running);
     let frames = innermost_frames(functions, memory, &standing, depth + 1);
     let top = frames
