@@ -15,7 +15,7 @@ class Definition(TypedDict):
     summary: str
     help: str
     expression: str
-    """``none``, ``one`` or ``many``."""
+    """``none``, ``one``, ``many``, ``any`` or ``file``."""
 
 def definitions() -> list[Definition]:
     """All commands."""
@@ -169,6 +169,15 @@ def run(
     write: Callable[[str], object],
 ) -> None:
     """Render ``request`` through ``write``; what ``write`` raises passes through."""
+
+def events_report(
+    request: Request,
+    path: str,
+    style: Style,
+    progress: Callable[[str], None] | None,
+    write: Callable[[str], object],
+) -> None:
+    """Tell what the event file at ``path`` holds; Ctrl-C ends with what was read."""
 
 def assumptions_json() -> str:
     """What is assumed of Go's runtime: a JSON list, for the tests and ARCHITECTURE.md."""

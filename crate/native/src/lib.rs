@@ -7,10 +7,10 @@ mod trace;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gomapscope_core::answer::{self, Look, ScanFailure};
+use gomapscope_core::answer::{self, EventsFailure, Look, ScanFailure};
 use gomapscope_core::binary;
 use gomapscope_core::command;
 use gomapscope_core::expression;
@@ -695,6 +695,34 @@ fn run(
     Ok(())
 }
 
+/// Answers `go-map-trace report` for the event file at `path`.
+#[pyfunction]
+#[pyo3(signature = (request, path, style, progress, write))]
+fn events_report(
+    py: Python<'_>,
+    request: &Request,
+    path: PathBuf,
+    style: &Style,
+    progress: Option<Py<PyAny>>,
+    write: Py<PyAny>,
+) -> PyResult<()> {
+    let pace = Pace::new(progress);
+    pace.begin();
+    guard(|| {
+        let mut tick = |events| pace.reading(events);
+        let mut emit = |text: &str| -> PyResult<()> {
+            pace.end(py);
+            write.call1(py, (text,)).map(|_| ())
+        };
+        answer::answer_events(&request.0, &path, &style.0, &mut tick, &mut emit).map_err(
+            |failure| match failure {
+                EventsFailure::File(reason) => error(reason),
+                EventsFailure::Write(raised) => raised,
+            },
+        )
+    })
+}
+
 /// See inside Go maps: the native part.
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -714,5 +742,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(command_table, module)?)?;
     module.add_function(wrap_pyfunction!(assumptions_json, module)?)?;
     module.add_function(wrap_pyfunction!(run, module)?)?;
+    module.add_function(wrap_pyfunction!(events_report, module)?)?;
     Ok(())
 }

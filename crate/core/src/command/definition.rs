@@ -474,7 +474,8 @@ const LIMIT_EVENTS: OptionDefinition = OptionDefinition {
     id: OptionId::Limit,
     name: "limit",
     value: Value::Count,
-    help: "List at most N rows of each table; 0 or unlimited lists all. The default is 20.",
+    help: "List at most N maps, growths of each map and stacks; 0 or unlimited lists all. \
+           The default suits a screen.",
 };
 
 /// The explanation of EXPR that every map command shares.

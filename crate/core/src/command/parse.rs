@@ -929,6 +929,13 @@ fn expressions(
         (Operand::None | Operand::Any, true) => Ok(Vec::new()),
         (Operand::None, false) => {
             let word = text.split_whitespace().next().unwrap_or_default();
+            if definition.command == Command::Trace {
+                let what = "; it is followed by start, status, stop or report";
+                return Err(UsageError::UnexpectedExpression(
+                    definition.name,
+                    what.to_owned(),
+                ));
+            }
             let meant = definitions()
                 .iter()
                 .find(|other| other.name.strip_prefix("go-map-") == Some(word))
