@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, Union
@@ -53,7 +52,9 @@ def run(
             _native.events_report(request, path, style, terminal.progress, write)
             return
         if command.split()[0] == TRACE:
-            importlib.import_module(".trace", __package__).run(command, request, write)
+            from . import tracing
+
+            tracing.run(command, request, write)
             return
         target, maps = _maps(command, request)
         _native.run(request, target, maps, terminal.style(from_tty), write)

@@ -1,4 +1,4 @@
-"""The commands without gdb: ``gomapscope stats -core CORE main.cache``, ``gomapscope events FILE``."""
+"""The commands without gdb: ``gomapscope stats -core CORE main.cache``, ``events FILE``."""
 
 from __future__ import annotations
 

@@ -223,11 +223,16 @@ impl Target {
         self.memory.inner()
     }
 
-    /// The code at `address`: what the program was loaded with, breakpoints hidden.
+    /// The code at `address`, as the executable's file has it: memory may hold traps of
+    /// other tracers.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the file does not have it, and memory neither.
     pub fn code(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let linked = address.wrapping_sub(self.types.bias());
+        if self.binary().file_bytes(linked, buffer) {
+            return Ok(());
+        }
         self.memory.inner().read(address, buffer)
     }
 

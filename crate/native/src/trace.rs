@@ -340,7 +340,7 @@ impl Trace {
     #[allow(clippy::too_many_arguments, reason = "what Python hands over")]
     fn changed(
         &mut self,
-        map: u64,
+        header: u64,
         evaluate: Bound<'_, PyAny>,
         thread: u64,
         mono: Option<u64>,
@@ -354,7 +354,7 @@ impl Trace {
             t_wall_ns: wall,
         };
         self.record(evaluate, &stop, json, style, |recorder, registers, stop| {
-            recorder.changed(map, registers, stop)
+            recorder.changed(header, registers, stop)
         })
     }
 

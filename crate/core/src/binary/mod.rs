@@ -144,6 +144,21 @@ impl Binary {
         .ok()?
     }
 
+    /// Fills `buffer` with what the file has at the link-time address `address`; whether it has
+    /// all of it.
+    #[must_use]
+    pub fn file_bytes(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let Some(offset) = self.file_offset(address) else {
+            return false;
+        };
+        let read = || -> std::io::Result<()> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_exact(buffer)
+        };
+        read().is_ok()
+    }
+
     /// Whether the file is loaded at an address of the kernel's choice.
     #[must_use]
     pub fn position_independent(&self) -> bool {

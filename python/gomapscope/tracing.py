@@ -27,6 +27,7 @@ _WATCHES = 4
 
 _active: list[Trace] = []
 _last: list[Trace] = []
+_following = False
 
 # A step between two hits that took gdb longer than this was no step of the trace.
 _IDLE_NS = 50_000_000
@@ -63,9 +64,7 @@ done
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
                 born = stream.read().rsplit(") ", 1)[1].split()[19]
-            places = [
-                f"{address}:{trap}:{code[: len(trap) // 2].hex()}" for address, code in traps
-            ]
+            places = [f"{address}:{trap}:{code[: len(trap) // 2].hex()}" for address, code in traps]
             self._shell: Optional[subprocess.Popen[bytes]] = subprocess.Popen(
                 ["/bin/sh", "-c", self._SCRIPT, "sh", str(pid), born, *places],
                 stdin=subprocess.PIPE,
@@ -355,22 +354,28 @@ def _clock() -> tuple[int, int, int]:
 
 def begin(
     request: _native.Request,
+    maps: list[tuple[str, _native.Map]],
     callback: Optional[Callable[[Any], Any]] = None,
     *,
     show: bool = False,
 ) -> Trace:
-    """Begin a trace of what ``request``, a ``go-map-trace start``, names."""
+    """Begin a trace as ``request``, a ``go-map-trace start``, wants it."""
     session.require_stopped()
-    where = session.kind()
-    if where == "core":
+    if session.kind() == "core":
         raise Error("a core does not run: go-map-trace needs a process (run, start or attach PID)")
-    maps = []
-    for text in request.expressions:
-        _, found = expression.locate(text, request.type_name).open()
+    for text, found in maps:
         if not found.address:
             raise Error(f"{text} is nil: there is no map to trace yet")
-        maps.append((text, found))
+    _follow()
     return Trace(request, maps, callback, show=show)
+
+
+def _named(request: _native.Request) -> list[tuple[str, _native.Map]]:
+    """The maps of a command line."""
+    session.require_stopped()
+    return [
+        (text, expression.locate(text, request.type_name).open()[1]) for text in request.expressions
+    ]
 
 
 def run(command: str, request: _native.Request, write: Callable[[str], object]) -> None:
@@ -380,7 +385,8 @@ def run(command: str, request: _native.Request, write: Callable[[str], object]) 
     if word == "start":
         if _active:
             raise Error("a trace is on already: go-map-trace stop ends it")
-        found = [begin(request, show=request.output is None and not request.json)]
+        show = request.output is None and not request.json
+        found = [begin(request, _named(request), show=show)]
     elif word == "stop":
         found = list(_active)
         if not found:
@@ -421,12 +427,17 @@ def _program_changed(event: Any) -> None:
         _end(inferior.num, "another program was loaded")
 
 
-def register() -> None:
-    """Follow gdb's events: a trace ends with its process."""
+def _follow() -> None:
+    """Follow gdb's events: a trace ends with its process, and with gdb."""
+    global _following
+    if _following:
+        return
+    _following = True
     events: Any = gdb.events
     events.exited.connect(_exited)
     events.clear_objfiles.connect(_program_changed)
-    with contextlib.suppress(AttributeError):
-        events.gdb_exiting.connect(lambda _event: _end(None, "gdb quits"))
     # gdb before 12 has no such event.
+    exiting = getattr(events, "gdb_exiting", None)
+    if exiting is not None:
+        exiting.connect(lambda _event: _end(None, "gdb quits"))
     atexit.register(lambda: _end(None, "gdb quits"))
