@@ -200,6 +200,23 @@ def test_other_processes_are_left_out(uprobes: Path) -> None:
         assert found["status"]["passages"][0] >= GOROUTINES * (500 + 700 + 300)
 
 
+def test_all_processes(uprobes: Path) -> None:
+    """Without a process, every one that runs the executable is recorded."""
+    program = toolchains.build(ASSIGNS, "1.27.3")
+    function = KINDS["fast64"]
+    with (
+        conversation(program) as one,
+        conversation(program) as two,
+        conversation(uprobes, program, "0", function) as tracer,
+    ):
+        expected = truth(one.ask("assign fast64 400")) | truth(two.ask("assign fast64 300"))
+        # The two may have maps at the same addresses, but not in the same threads.
+        found = tracer.ask("stop")
+        assert found["status"]["foreign"] == 0
+        recorded = [row for row in found["maps"] if row["address"] in expected]
+        assert sum(row["calls"] for row in recorded) == GOROUTINES * (400 + 300)
+
+
 def test_losses_are_counted(uprobes: Path) -> None:
     """Where the ring is too small, what is there and what is lost make the whole."""
     program = toolchains.build(ASSIGNS, "1.27.3")
@@ -356,7 +373,7 @@ def test_what_is_refused(uprobes: Path) -> None:
         pid = str(target.greeting["pid"])
         before = (TRACEFS / "uprobe_events").read_text()
         # runtime.abort is a breakpoint instruction.
-        assert "refuses the instruction" in refusal(uprobes, program, pid, "runtime.abort")
+        assert "refuses the instruction" in refusal(uprobes, program, pid, "runtime.abort.abi0")
         assert "there is no process" in refusal(uprobes, program, "4194304", function)
         assert "does not run" in refusal(uprobes, program, str(os.getpid()), function)
         assert (TRACEFS / "uprobe_events").read_text() == before
