@@ -200,6 +200,25 @@ def test_other_processes_are_left_out(uprobes: Path) -> None:
         assert found["status"]["passages"][0] >= GOROUTINES * (500 + 700 + 300)
 
 
+def test_target_ends(uprobes: Path) -> None:
+    """What it did before is there, and nothing stays behind."""
+    program = toolchains.build(ASSIGNS, "1.27.3")
+    function = KINDS["fast64"]
+    with (
+        conversation(program) as target,
+        conversation(uprobes, program, str(target.greeting["pid"]), function) as tracer,
+    ):
+        expected = truth(target.ask("assign fast64 500"))
+        target.process.kill()
+        target.process.wait()
+        found = tracer.ask("stop")
+        recorded = calls(found, function)
+        assert {address: recorded.get(address) for address in expected} == expected
+        assert found["status"]["unattributed"] == 0
+        assert tracer.end() == 0
+        assert not leftovers(tracer.greeting["pid"])
+
+
 def test_all_processes(uprobes: Path) -> None:
     """Without a process, every one that runs the executable is recorded."""
     program = toolchains.build(ASSIGNS, "1.27.3")

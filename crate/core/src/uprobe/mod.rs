@@ -18,6 +18,8 @@
 //! reported, and if the debugger removes it after the session's end it puts the kernel's
 //! breakpoint back, which kills the program.
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code))]
+
 mod page;
 #[cfg(target_os = "linux")]
 mod session;
