@@ -17,7 +17,7 @@ use gomapscope_core::binary::prologue::{Arch, places};
 use gomapscope_core::uprobe::{
     Caller, Fetch, Hit, Options, Probe, ProbeStatus, Register, Session, Status,
 };
-use object::{Object, ObjectSegment};
+use object::{Object, ObjectSegment, ObjectSymbol};
 use serde_json::{Value, json};
 
 type Failure = Box<dyn std::error::Error>;
@@ -144,43 +144,52 @@ fn run() -> Result<(), Failure> {
     let mut probes = Vec::new();
     for name in &names {
         let entry = binary.symbol(name).ok_or_else(|| format!("no {name}"))?;
+        let size = file
+            .symbols()
+            .find(|symbol| symbol.name() == Ok(name.as_str()))
+            .map_or(0, |symbol| symbol.size());
         let code = file
             .segments()
-            .find_map(|segment| segment.data_range(entry, 1 << 14).ok().flatten())
+            .find_map(|segment| segment.data_range(entry, size).ok().flatten())
             .ok_or("no code")?;
         let found = places(arch, entry, code).ok_or("no instructions")?;
-        let place = match at_return {
-            true => found.returns.first().ok_or("no return")?,
-            false => &found.first,
+        let mut chosen: Vec<u64> = match at_return {
+            true => found.returns.iter().map(|place| place.address).collect(),
+            false => vec![found.first.address],
         };
-        let address = at.map_or(place.address, |at| entry + at);
+        if let Some(at) = at {
+            chosen = vec![entry + at];
+        }
         // A word: the key itself, or what stands first at its place.
         let by_value = name.contains("fast32") || name.contains("fast64");
-        probes.push(Probe {
-            name: name.clone(),
-            file_offset: binary.file_offset(address).ok_or("not in the file")?,
-            fetches: vec![
-                Fetch {
-                    register: argument(1)?,
-                    path: Vec::new(),
-                    width: 8,
-                },
-                Fetch {
-                    register: argument(2)?,
-                    path: if by_value { Vec::new() } else { vec![0] },
-                    width: if name.contains("fast32") { 4 } else { 8 },
-                },
-                // The map's type; or the key taken for a pointer, which leads nowhere.
-                Fetch {
-                    register: argument(if astray { 2 } else { 0 })?,
-                    path: if astray { vec![0, 8] } else { Vec::new() },
-                    width: 8,
-                },
-            ],
-            only: only.clone().map(|values| (0, values)),
-            caller: Caller::Bare,
-        });
+        for address in chosen {
+            probes.push(Probe {
+                name: name.clone(),
+                file_offset: binary.file_offset(address).ok_or("not in the file")?,
+                fetches: vec![
+                    Fetch {
+                        register: argument(1)?,
+                        path: Vec::new(),
+                        width: 8,
+                    },
+                    Fetch {
+                        register: argument(2)?,
+                        path: if by_value { Vec::new() } else { vec![0] },
+                        width: if name.contains("fast32") { 4 } else { 8 },
+                    },
+                    // The map's type; or the key taken for a pointer, which leads nowhere.
+                    Fetch {
+                        register: argument(if astray { 2 } else { 0 })?,
+                        path: if astray { vec![0, 8] } else { Vec::new() },
+                        width: 8,
+                    },
+                ],
+                only: only.clone().map(|values| (0, values)),
+                caller: Caller::Bare,
+            });
+        }
     }
+    let names = probes.iter().map(|probe| probe.name.clone()).collect();
     let mut tally = Tally {
         names,
         seen: BTreeMap::new(),

@@ -17,7 +17,8 @@ pub use record::{Place, Record};
 pub use variables::{ClosureVariable, GlobalVariable, Variable, VariablePlace};
 
 use std::collections::HashMap;
-use std::io::BufReader;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};

@@ -220,7 +220,9 @@ mod tests {
         page
     }
 
-    fn decode(page: &[u8]) -> (Vec<(u64, Vec<u8>)>, Result<Missed, usize>) {
+    type Records = Vec<(u64, Vec<u8>)>;
+
+    fn decode(page: &[u8]) -> (Records, Result<Missed, usize>) {
         let mut records = Vec::new();
         let outcome = header().decode(page, &mut |time, data| records.push((time, data.to_vec())));
         (records, outcome)

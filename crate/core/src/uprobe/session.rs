@@ -664,12 +664,19 @@ impl Session {
                     reason: format!("the kernel does not take the filter \"{filter}\": {error}"),
                 })?;
             }
-            append(&folder.join("enable"), "1").map_err(|error| UprobeError::Probe {
-                name: active.probe.name.clone(),
-                reason: format!(
-                    "the kernel refuses the instruction at offset {:#x} of the file ({error})",
-                    active.probe.file_offset
-                ),
+            append(&folder.join("enable"), "1").map_err(|error| {
+                // ENOTSUPP, which C libraries have no words for.
+                let said = match error.raw_os_error() {
+                    Some(524) => "it cannot be emulated or stepped over".to_owned(),
+                    _ => error.to_string(),
+                };
+                UprobeError::Probe {
+                    name: active.probe.name.clone(),
+                    reason: format!(
+                        "the kernel refuses the instruction at offset {:#x} of the file: {said}",
+                        active.probe.file_offset
+                    ),
+                }
             })?;
         }
         Ok(())
@@ -1174,4 +1181,118 @@ fn executable_maps(maps: &str, link: &str) -> Vec<Mapped> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_their_owner() {
+        assert_eq!(owner("gomapscope-12-345-0", '-'), Some((12, 345)));
+        assert_eq!(owner("gomapscope_12_345_7", '_'), Some((12, 345)));
+        for foreign in [
+            "gomapscope",
+            "gomapscope-12",
+            "gomapscope-12-345",
+            "gomapscope-12-345-0-1",
+            "gomapscope-x-345-0",
+            "gomapscopes-12-345-0",
+            "gomapscope12-345-0",
+            "perf-12-345-0",
+            "",
+        ] {
+            assert_eq!(owner(foreign, '-'), None, "{foreign}");
+        }
+        let list = "p:probe_libc/malloc /lib/libc.so.6:0x1000\n\
+                    p:gomapscope_12_345_0/p3 /proc/12/fd/4:0x2000 a0=%bx:x64\n\
+                    r:gomapscope_12_345_0/p4 /a:0x1\n\
+                    p:gomapscope_mine/p0 /a:0x1\n";
+        let found: Vec<_> = our_events(list).collect();
+        assert_eq!(found, [("gomapscope_12_345_0/p3", (12, 345))]);
+    }
+
+    #[test]
+    fn the_living_and_the_dead() {
+        let own = std::process::id();
+        let start = start_of(own).unwrap().unwrap();
+        assert!(!is_dead((own, start)));
+        assert!(is_dead((own, start + 1)), "its number was used again");
+        assert!(is_dead((u32::MAX, 1)));
+    }
+
+    fn probe(fetches: &[(&'static str, &[i64], u8)]) -> Probe {
+        Probe {
+            name: "f".into(),
+            file_offset: 0,
+            fetches: fetches
+                .iter()
+                .map(|(register, path, width)| Fetch {
+                    register: Register(register),
+                    path: path.to_vec(),
+                    width: *width,
+                })
+                .collect(),
+            only: None,
+            caller: Caller::Bare,
+        }
+    }
+
+    fn texts(plan: &Plan) -> Vec<String> {
+        plan.columns.iter().map(Column::text).collect()
+    }
+
+    #[test]
+    fn pointers_on_the_way_are_recorded_once() {
+        let wanted = probe(&[("bx", &[], 8), ("bx", &[8, -16], 4), ("cx", &[0], 1)]);
+        let plan = Plan::of(&wanted, Arch::Amd64, true).unwrap();
+        let expected = [
+            "%bx:x64",
+            "-16(+8(%bx)):x32",
+            "+0(%cx):x8",
+            "+8(%bx):x64",
+            "%cx:x64",
+            "+0(%sp):x64",
+        ];
+        assert_eq!(texts(&plan), expected);
+        assert_eq!(plan.ways, [vec![], vec![0, 3], vec![4]]);
+        assert_eq!(plan.caller, Some(5));
+        let plan = Plan::of(&probe(&[]), Arch::Arm64, true).unwrap();
+        assert_eq!(texts(&plan), ["%x30:x64"]);
+        let plan = Plan::of(&probe(&[]), Arch::Amd64, false).unwrap();
+        assert!(plan.columns.is_empty());
+    }
+
+    #[test]
+    fn what_the_kernel_would_not_take() {
+        let long = [i64::MAX; 4];
+        for wrong in [
+            probe(&[("bx", &[], 3)]),
+            probe(&[("bx", &[], 0)]),
+            probe(&[("bx", &long, 8)]),
+            probe(&vec![("bx", &[][..], 8); COLUMNS_MAX + 1]),
+        ] {
+            assert!(Plan::of(&wrong, Arch::Amd64, false).is_err());
+        }
+    }
+
+    #[test]
+    fn mappings_with_code() {
+        let own = std::env::current_exe().unwrap();
+        let inode = fs::metadata(&own).unwrap().ino();
+        let maps = format!(
+            "00400000-00401000 r--p 00000000 08:01 {inode} /a\n\
+             00401000-00500000 r-xp 00001000 08:01 {inode} /a b\n\
+             7f00-7f10 r-xp 00000000 08:01 {} /lib\n\
+             nonsense\n",
+            inode + 1
+        );
+        let found = executable_maps(&maps, "/proc/self/exe");
+        let expected = Mapped {
+            start: 0x40_1000,
+            len: 0xf_f000,
+            offset: 0x1000,
+        };
+        assert_eq!(found, [expected]);
+    }
 }
