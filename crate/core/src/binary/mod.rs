@@ -152,7 +152,7 @@ impl Binary {
         let Some(offset) = self.file_offset(address) else {
             return false;
         };
-        let read = || -> std::io::Result<()> {
+        let mut read = || -> std::io::Result<()> {
             let mut file = File::open(&self.path)?;
             file.seek(SeekFrom::Start(offset))?;
             file.read_exact(buffer)
