@@ -351,11 +351,14 @@ def test_gdb_completes_options_and_files(session: Session, path: Path) -> None:
         "go-map-trace report -limit",
     ]
     start = str(path)[:-4]
-    assert [line.rsplit("/", 1)[-1].strip() for line in completed(f"go-map-trace report {start}")]
-    (line,) = completed(f"go-map-trace report {start}")
-    assert line.rstrip().endswith(path.name)
-    (line,) = completed(f"go-map-trace report -json {start}")
-    assert line.rstrip().endswith(path.name)
+    for typed in (f"go-map-trace report {start}", f"go-map-trace report -json {start}"):
+        (line,) = completed(typed)
+        assert line.rstrip() == typed[: -len(start)] + str(path)
+    folder = path.parent / "folder"
+    folder.mkdir()
+    (line,) = completed(f"go-map-trace report -limit 3 {str(folder)[:-2]}")
+    assert line.endswith(f"{folder}/")
+    assert completed("go-map-trace report -json /nonexistent/x") == []
 
 
 def test_front_ends_ask_for_it(path: Path) -> None:

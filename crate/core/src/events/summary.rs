@@ -1,6 +1,7 @@
 //! What an event file tells, built event by event in bounded memory: what each map
 //! went through, and which calls made it grow.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -1384,7 +1385,7 @@ fn largest(growths: Vec<GrowthRow>, limit: usize) -> Vec<GrowthRow> {
         return growths;
     }
     let mut ranked: Vec<(usize, GrowthRow)> = growths.into_iter().enumerate().collect();
-    ranked.sort_by(|a, b| (b.1.new_bytes, b.0).cmp(&(a.1.new_bytes, a.0)));
+    ranked.sort_by_key(|(position, growth)| Reverse((growth.new_bytes, *position)));
     ranked.truncate(limit);
     ranked.sort_by_key(|(position, _)| *position);
     ranked.into_iter().map(|(_, growth)| growth).collect()

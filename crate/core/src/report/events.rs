@@ -244,7 +244,7 @@ impl Page<'_> {
             sentence += &format!(" in {}", span(duration));
         }
         let mut ops: Vec<(&str, u64)> = totals.ops.iter().map(|(op, n)| (*op, *n)).collect();
-        ops.sort_by(|a, b| b.1.cmp(&a.1));
+        ops.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
         let ops: Vec<String> = ops
             .iter()
             .map(|(op, n)| format!("{} {op}", thousands(*n)))
