@@ -138,7 +138,10 @@ class MapCommand(gdb.Command):
             token = "" if not text or text[-1].isspace() else text.split()[-1]
             found = _native.complete(self._name, text, token)
             if found is None and self._operand == "file":
-                return gdb.COMPLETE_FILENAME
+                if text.strip() == token:
+                    return gdb.COMPLETE_FILENAME
+                # gdb would take the options before it for a part of the name.
+                found = completion.files(token)
             if found is None:
                 token, found = completion.words(text)
         except Exception:  # an exception here would be printed into the command line

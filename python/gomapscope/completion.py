@@ -6,6 +6,7 @@ its Go parser cannot find it may crash; so nothing incomplete is ever given to t
 
 from __future__ import annotations
 
+import os
 import re
 
 import gdb
@@ -29,6 +30,21 @@ def words(text: str) -> tuple[str, list[str]]:
     if not found:
         found = set(_locals(token)) | set(_package_variables(token))
     return token, sorted(found)[:_MOST]
+
+
+def files(token: str) -> list[str]:
+    """The files and folders whose names begin with ``token``."""
+    folder, slash, start = token.rpartition("/")
+    try:
+        with os.scandir(os.path.expanduser(folder + slash) or ".") as entries:
+            names = [
+                f"{folder}{slash}{entry.name}" + ("/" if entry.is_dir() else "")
+                for entry in entries
+                if entry.name.startswith(start)
+            ]
+    except OSError:
+        return []
+    return sorted(names)[:_MOST]
 
 
 def _fields(token: str) -> list[str]:

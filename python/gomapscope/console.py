@@ -104,7 +104,7 @@ def _events(arguments: Sequence[str]) -> None:
         request = _native.parse(_REPORT, " ".join(words))
         _native.events_report(request, request.expressions[0], _style(), progress, _writer())
     except _native.Error as error:
-        raise Error(one_line(error)) from None
+        raise Error(one_line(error).replace(_REPORT, "gomapscope events")) from None
     finally:
         progress("")
 

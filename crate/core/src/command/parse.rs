@@ -964,7 +964,12 @@ fn expressions(
             definition.usage(),
         )),
         (Operand::One | Operand::OneOrType, false) => Ok(vec![text]),
-        (Operand::File, false) => Ok(vec![unquote(&text)]),
+        (Operand::File, false) => match unquote(&text) {
+            name if name.is_empty() => {
+                Err(UsageError::MissingFile(definition.name, definition.usage()))
+            }
+            name => Ok(vec![name]),
+        },
         (Operand::Many | Operand::Any, false) => {
             let mut list = Vec::new();
             let mut at = 0;
