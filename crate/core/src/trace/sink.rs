@@ -172,7 +172,7 @@ impl Sink {
     pub(super) fn takes(&mut self, now_ns: u64) -> bool {
         let number = self.candidates;
         self.candidates += 1;
-        let mut taken = number % self.options.every.max(1) == 0;
+        let mut taken = number.is_multiple_of(self.options.every.max(1));
         if let Some(rate) = self.options.rate.filter(|_| taken) {
             let second = now_ns / 1_000_000_000;
             if self.window.0 != second {
