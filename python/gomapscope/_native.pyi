@@ -182,8 +182,8 @@ class Map:
 class Trace:
     """A running trace: what stops mean, and what the kernel's probes see."""
 
-    def sites(self) -> list[tuple[int, int, bytes, bool]]:
-        """Where to stop: number, address, the code there, worth a hardware breakpoint."""
+    def sites(self) -> list[tuple[int, int, bytes, int | None]]:
+        """Where to stop: number, address, the code there, rank for a hardware breakpoint."""
     def watches(self) -> list[tuple[int, int, int]]:
         """What to watch: the map's header, address and size of the word."""
     def hit(

@@ -225,10 +225,11 @@ class Trace:
         # A signal that comes while a thread stands at a breakpoint makes gdb stop there once
         # more, unless it is one of the hardware's.  Those cannot be taken out of a program that
         # outlives a killed gdb, which only one does that gdb was attached to.
-        frequent = sum(1 for *_, hot in sites if hot)
-        hardware = self._local and not attached and frequent <= _WATCHES - _in_hardware()
-        for number, address, _, hot in sites:
-            self._points.append(_Site(self, number, address, hot and hardware))
+        free = _WATCHES - 1 - _in_hardware() if self._local and not attached else 0
+        ranked = sorted((rank, number) for number, _, _, rank in sites if rank is not None)
+        hardware = {number for _, number in ranked[: max(free, 0)]}
+        for number, address, _, _ in sites:
+            self._points.append(_Site(self, number, address, number in hardware))
 
     def _watch(self) -> None:
         language = gdb.parameter("language")

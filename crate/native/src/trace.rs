@@ -283,9 +283,9 @@ fn kernel(
 
 #[pymethods]
 impl Trace {
-    /// Where to stop: number, address, the bytes of code there, and whether that is worth
-    /// a hardware breakpoint.
-    fn sites(&self) -> Vec<(usize, u64, Vec<u8>, bool)> {
+    /// Where to stop: number, address, the bytes of code there, and its rank among those that
+    /// are worth a hardware breakpoint.
+    fn sites(&self) -> Vec<(usize, u64, Vec<u8>, Option<u8>)> {
         let Engine::Stops(recorder) = &self.engine else {
             return Vec::new();
         };
@@ -293,7 +293,7 @@ impl Trace {
         sites
             .map(|(number, site)| {
                 let code = site.code.clone();
-                (number, site.address, code, site.role.is_frequent())
+                (number, site.address, code, site.role.rank())
             })
             .collect()
     }

@@ -119,6 +119,27 @@ pub fn place(arch: Arch, address: u64, code: &[u8]) -> Option<Place> {
     }
 }
 
+/// The offset at which the code of a function adds to a counter in memory with the bus
+/// locked, `LOCK XADD`, if it does so in one place: on amd64, internal/runtime/atomic's Xadd.
+#[must_use]
+pub fn locked_add(arch: Arch, entry: u64, code: &[u8]) -> Option<u64> {
+    if arch != Arch::Amd64 {
+        return None;
+    }
+    let mut decoder = Decoder::with_ip(64, code, entry, DecoderOptions::NONE);
+    let mut found = None;
+    while decoder.can_decode() {
+        let instruction = decoder.decode();
+        if instruction.mnemonic() == Mnemonic::Xadd && instruction.has_lock_prefix() {
+            if found.is_some() || instruction.is_ip_rel_memory_operand() {
+                return None;
+            }
+            found = Some(instruction.memory_displacement64());
+        }
+    }
+    found
+}
+
 mod amd64 {
     use super::*;
 

@@ -431,23 +431,27 @@ impl GoroutineReader {
         place.map_or(0, |place| i64::try_from(place.offset).unwrap_or(0))
     }
 
-    /// The stack on which signals are handled that hit the thread while it runs the goroutine
-    /// at `address`: `g.m.gsignal.stack`. `gsignal` stands behind `procid` in `m`
-    /// (runtime/runtime2.go, go1.21 to go1.27).
+    /// The `m` that runs the goroutine at `address`.
+    ///
+    /// # Errors
+    /// When memory is unreadable, or nothing runs it.
+    pub fn machine(&self, memory: &dyn Memory, address: u64) -> Result<u64, HeapError> {
+        let unknown = || HeapError::Unknown(format!("no thread runs {address:#x}"));
+        let field = self.layout.field("m").ok_or_else(unknown)?;
+        let at = address.wrapping_add(field.offset);
+        let m = self.layout.abi.read_pointer(memory, at)?;
+        (m != 0).then_some(m).ok_or_else(unknown)
+    }
+
+    /// The stack on which the thread of the `m` at `machine` handles signals:
+    /// `m.gsignal.stack`. `gsignal` stands behind `procid` in `m` (runtime/runtime2.go,
+    /// go1.21 to go1.27).
     ///
     /// # Errors
     /// When memory is unreadable, or holds no such stack.
-    pub fn signal_stack(&self, memory: &dyn Memory, address: u64) -> Result<Span, HeapError> {
-        let abi = self.layout.abi;
-        let unknown = || HeapError::Unknown(format!("no signal stack of {address:#x}"));
-        let field = self.layout.field("m").ok_or_else(unknown)?;
-        let m = abi.read_pointer(memory, address.wrapping_add(field.offset))?;
-        let gsignal = m
-            .checked_add(self.layout.procid())
-            .and_then(|at| at.checked_add(8))
-            .filter(|_| m != 0)
-            .ok_or_else(unknown)?;
-        let gsignal = abi.read_pointer(memory, gsignal)?;
+    pub fn signal_stack(&self, memory: &dyn Memory, machine: u64) -> Result<Span, HeapError> {
+        let at = machine.wrapping_add(self.layout.procid()).wrapping_add(8);
+        let gsignal = self.layout.abi.read_pointer(memory, at)?;
         Ok(self.read(memory, gsignal)?.stack)
     }
 }

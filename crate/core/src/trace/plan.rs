@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::TraceError;
+use crate::binary::Record;
 use crate::binary::prologue::{self, Arch, Places};
 use crate::events::Op;
 use crate::layout::Header;
@@ -146,10 +147,16 @@ impl Role {
         }
     }
 
-    /// Growths come through here most often: a stop there must be cheap.
+    /// Who is first served where few stops can be made cheap; `None` for what is rare, or so
+    /// frequent that nothing helps.
     #[must_use]
-    pub fn is_frequent(self) -> bool {
-        matches!(self, Self::Split | Self::ClassicGrow | Self::ClassicGrown)
+    pub fn rank(self) -> Option<u8> {
+        match self {
+            Self::Split | Self::ClassicGrow | Self::ClassicGrown => Some(0),
+            Self::SwissGrow | Self::SwissGrown => Some(1),
+            Self::ClassicClear | Self::SwissClear => Some(2),
+            _ => None,
+        }
     }
 
     /// In which argument, from 0, the function takes the map's header.
@@ -214,6 +221,9 @@ pub struct Plan {
     pub header: Header,
     /// The instructions.
     pub sites: Vec<Site>,
+    /// Where `preemptGen` lies in an `m`, which counts the signals that asked its thread to
+    /// let go of a goroutine (runtime/signal_unix.go, doSigPreempt).
+    pub(super) preempt_gen: Option<u64>,
     functions: Vec<String>,
     /// Sentences on what cannot be seen.
     pub notes: Vec<String>,
@@ -338,6 +348,7 @@ impl Plan {
             },
             header,
             sites: Vec::new(),
+            preempt_gen: None,
             functions: Vec::new(),
             notes: Vec::new(),
         })
@@ -378,6 +389,13 @@ impl Plan {
                 functions: functions.join(", "),
             });
         }
+        plan.preempt_gen = plan.preempt_gen(target);
+        if plan.preempt_gen.is_none() {
+            plan.notes.push(
+                "how often threads were signalled is not known: an event may be recorded twice"
+                    .to_owned(),
+            );
+        }
         if plan.family == Family::Classic && wanted.has(Op::Create) {
             plan.notes.push(
                 "the first bucket of a map, and maps on the stack, are made without a call: \
@@ -386,6 +404,24 @@ impl Plan {
             );
         }
         Ok(plan)
+    }
+
+    /// By the debug information and by the code; what both tell must agree.
+    fn preempt_gen(&self, target: &Target) -> Option<u64> {
+        let binary = target.binary();
+        let of_types = Record::find("m", binary.dwarf(), (binary.abi(), binary.arch()), None)
+            .and_then(|m| Some(m.field("preemptGen")?.offset));
+        let function = target.function_named("runtime.doSigPreempt").ok()??;
+        let len = function.end.saturating_sub(function.entry).min(CODE_MAX) as usize;
+        let mut code = vec![0; len];
+        let of_code = target
+            .code(function.entry, &mut code)
+            .ok()
+            .and_then(|()| prologue::locked_add(self.arch, function.entry, &code));
+        match (of_types, of_code) {
+            (Some(of_types), Some(of_code)) if of_types != of_code => None,
+            (of_types, of_code) => of_types.or(of_code),
+        }
     }
 
     /// Entry, code and places of a function, if the program has it.

@@ -16,10 +16,6 @@ use crate::map::classic_array_bytes;
 use crate::memory::{Abi, AddressHash, Memory, ReadError, Span};
 use crate::target::{Map, Target};
 
-/// Stack bytes above the stack pointer that are read at once: the frames of a short chain
-/// of calls, and what tells one call from the next.
-const STACK_BLOCK: usize = 1024;
-
 /// Signal stacks have 32 KiB (runtime/os_linux.go, mpreinit).
 const SIGNAL_STACK_MAX: u64 = 64 << 10;
 
@@ -55,14 +51,15 @@ pub enum Outcome {
 }
 
 /// What tells one passing of an instruction from another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Passing {
     site: usize,
     g: u64,
     sp: u64,
     fp: u64,
     arguments: [u64; 4],
-    stack: Vec<u8>,
+    /// How often the thread was asked to let go of a goroutine.
+    signals: Option<u64>,
 }
 
 /// A call that began and has not returned.
@@ -90,6 +87,8 @@ pub struct Recorder {
     plan: Plan,
     sink: Sink,
     passings: HashMap<u64, Passing>,
+    /// The m of each thread.
+    machines: HashMap<u64, u64>,
     open: HashMap<u64, Open, AddressHash>,
     types: Types,
     capacities: HashMap<u64, Capacity, AddressHash>,
@@ -152,6 +151,7 @@ impl Recorder {
             plan,
             sink: Sink::new(options, writer),
             passings: HashMap::new(),
+            machines: HashMap::new(),
             open: HashMap::default(),
             types: Types::default(),
             capacities: HashMap::default(),
@@ -261,17 +261,16 @@ impl Recorder {
                 Arch::Arm64 => get("x30")?,
             },
         };
-        let mut passing = Passing {
+        let passing = Passing {
             site: number,
             g,
             sp,
             fp,
             arguments,
-            stack: Vec::new(),
+            signals: self.signals(stop.thread, g),
         };
-        let memory = self.target.uncached();
-        passing.stack = stack_block(memory, sp)?;
         if self.is_repeated(&passing, address, stop.thread)? {
+            self.passings.insert(stop.thread, passing);
             self.sink.counts.duplicates += 1;
             return Err(Miss::Counted);
         }
@@ -350,25 +349,58 @@ impl Recorder {
         }
     }
 
-    /// Whether the thread stands where it stood before, for a signal came between: the
-    /// kernel keeps the interrupted registers on the thread's signal stack, where sp and
-    /// pc stand side by side (arch/x86/include/uapi/asm/sigcontext.h, gregs; arm64's
-    /// sigcontext.h). Code of the runtime is never preempted
-    /// (runtime/preempt.go, isAsyncSafePoint), so the handler returned to this very place.
-    fn is_repeated(&self, passing: &Passing, pc: u64, thread: u64) -> Result<bool, Miss> {
-        if self.passings.get(&thread) != Some(passing) {
+    /// How often the thread, which runs `g`, was asked to let go of a goroutine.
+    fn signals(&mut self, thread: u64, g: u64) -> Option<u64> {
+        let offset = self.plan.preempt_gen?;
+        let live = self.target.uncached();
+        let machine = match self.machines.get(&thread) {
+            // A thread runs one m as long as it lives.
+            Some(machine) => *machine,
+            None => {
+                let machine = self.goroutines.as_ref().ok()?.machine(live, g).ok()?;
+                if self.machines.len() >= KNOWN_MAX {
+                    self.machines.clear();
+                }
+                self.machines.insert(thread, machine);
+                machine
+            }
+        };
+        let at = machine.checked_add(offset)?;
+        self.abi().read_uint(live, at, 4).ok()
+    }
+
+    /// Whether the thread stands where it stood before, for a signal came between: all
+    /// registers are the same, the thread was signalled since, and that interrupted it at
+    /// this very instruction. The kernel keeps the interrupted registers on the thread's
+    /// signal stack, where sp and pc stand side by side (arch/x86/include/uapi/asm/sigcontext.h;
+    /// arm64's). Code of the runtime is never preempted (runtime/preempt.go,
+    /// isAsyncSafePoint), so the handler returned to this very place.
+    fn is_repeated(&mut self, passing: &Passing, pc: u64, thread: u64) -> Result<bool, Miss> {
+        let (Some(before), Some(now)) = (self.passings.get(&thread), passing.signals) else {
+            return Ok(false);
+        };
+        let same = Passing {
+            signals: before.signals,
+            ..*passing
+        };
+        if same != *before || before.signals == Some(now) {
             return Ok(false);
         }
-        let goroutines = self.goroutines.as_ref().map_err(|_| Miss::Lost)?;
-        let stack = goroutines
-            .signal_stack(self.target.uncached(), passing.g)
-            .map_err(|_| Miss::Lost)?;
-        let stack = Span {
-            start: stack.end().saturating_sub(stack.len.min(SIGNAL_STACK_MAX)),
-            len: stack.len.min(SIGNAL_STACK_MAX),
+        let (Some(machine), Ok(goroutines)) = (self.machines.get(&thread), &self.goroutines) else {
+            return Ok(false);
         };
-        let mut bytes = vec![0; stack.len as usize];
-        self.target.uncached().read(stack.start, &mut bytes)?;
+        let live = self.target.uncached();
+        if goroutines.machine(live, passing.g) != Ok(*machine) {
+            // Another thread has the number of one that ended.
+            self.machines.clear();
+            return Ok(false);
+        }
+        let stack = goroutines
+            .signal_stack(live, *machine)
+            .map_err(|_| Miss::Lost)?;
+        let len = stack.len.min(SIGNAL_STACK_MAX);
+        let mut bytes = vec![0; len as usize];
+        live.read(stack.end().saturating_sub(len), &mut bytes)?;
         let abi = self.abi();
         let word = usize::from(abi.pointer_size);
         let words: Vec<u64> = bytes
@@ -641,11 +673,17 @@ impl Recorder {
         let (old_table, left, right) = (read(old)?, read(left)?, read(right)?);
         // The frame of (*table).split: its caller left room for the arguments in registers,
         // in their order (cmd/compile/abi-internal.md, spill area), above the return address.
-        let word = u64::from(abi.pointer_size);
+        let word = usize::from(abi.pointer_size);
+        let mut slots = vec![0; 3 * word];
         let mut spilled = [0; 3];
-        for (slot, value) in spilled.iter_mut().enumerate() {
-            let at = fp.wrapping_add(word * (2 + slot as u64));
-            *value = abi.read_pointer(memory, at).unwrap_or(0);
+        match memory.read(fp.wrapping_add(2 * word as u64), &mut slots) {
+            Ok(()) => {
+                for (value, slot) in spilled.iter_mut().zip(slots.chunks_exact(word)) {
+                    *value = abi.uint(slot);
+                }
+            }
+            Err(ReadError::Interrupted) => return Err(Miss::Interrupted),
+            Err(ReadError::Fault { .. }) => {}
         }
         let of_caller = [spilled[0], spilled[2]] == [old, event.map];
         let asked = self
@@ -915,21 +953,6 @@ impl Recorder {
         }
         self.density(&mut event, asked);
         Ok(Some(event))
-    }
-}
-
-/// What lies above the stack pointer, as much of it as there is.
-fn stack_block(memory: &dyn Memory, sp: u64) -> Result<Vec<u8>, Miss> {
-    let mut bytes = vec![0; STACK_BLOCK];
-    match memory.read(sp, &mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(ReadError::Interrupted) => Err(Miss::Interrupted),
-        // Near the top of the first stack of a thread.
-        Err(ReadError::Fault { .. }) => {
-            bytes.truncate(64);
-            memory.read(sp, &mut bytes)?;
-            Ok(bytes)
-        }
     }
 }
 
