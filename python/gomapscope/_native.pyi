@@ -43,6 +43,18 @@ def complete(command: str, line: str, word: str) -> list[str] | None:
 def command_table() -> str:
     """The README's table of commands and options."""
 
+def instrument(
+    go: str,
+    directory: str,
+    *,
+    entries: int,
+    stacks: bool,
+    track_free: bool,
+    overlay: str | None,
+    force: bool,
+) -> str:
+    """Write an overlay with the flight recorder; what to tell the user."""
+
 class Style:
     """How text is rendered."""
 

@@ -13,6 +13,7 @@ pub mod command;
 pub mod expression;
 pub mod gotype;
 pub mod heap;
+pub mod instrument;
 pub mod layout;
 pub mod map;
 pub mod memory;

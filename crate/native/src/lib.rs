@@ -6,7 +6,7 @@ mod memory;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use gomapscope_core::answer::{self, Look, ScanFailure};
@@ -15,6 +15,7 @@ use gomapscope_core::command;
 use gomapscope_core::expression;
 use gomapscope_core::gotype::{Kind, Limits, Types};
 use gomapscope_core::heap::ThreadRegisters;
+use gomapscope_core::instrument::{self as flight, Options};
 use gomapscope_core::memory::CoreFile;
 use gomapscope_core::report::{self, ScanContext};
 use gomapscope_core::target;
@@ -635,6 +636,30 @@ fn assumptions_json() -> String {
     report::to_json(gomapscope_core::layout::ASSUMPTIONS)
 }
 
+/// Writes an overlay with the flight recorder for `go build`; what to tell the user.
+#[pyfunction]
+#[pyo3(signature = (go, directory, *, entries, stacks, track_free, overlay, force))]
+fn instrument(
+    go: String,
+    directory: PathBuf,
+    entries: u64,
+    stacks: bool,
+    track_free: bool,
+    overlay: Option<PathBuf>,
+    force: bool,
+) -> PyResult<String> {
+    let options = Options {
+        go,
+        directory,
+        entries,
+        stacks,
+        track_free,
+        overlay,
+        force,
+    };
+    guard(|| Ok(flight::instrument(&options).map_err(error)?.text()))
+}
+
 /// Answers a request, portion by portion, through `write`.
 #[pyfunction]
 #[pyo3(signature = (request, _target, maps, style, write))]
@@ -675,6 +700,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(complete, module)?)?;
     module.add_function(wrap_pyfunction!(command_table, module)?)?;
     module.add_function(wrap_pyfunction!(assumptions_json, module)?)?;
+    module.add_function(wrap_pyfunction!(instrument, module)?)?;
     module.add_function(wrap_pyfunction!(run, module)?)?;
     Ok(())
 }
