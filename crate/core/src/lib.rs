@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod binary;
 pub mod command;
+pub mod events;
 pub mod expression;
 pub mod gotype;
 pub mod heap;

@@ -4,6 +4,7 @@ mod buildinfo;
 mod dwarf;
 mod moduledata;
 mod pclntab;
+pub mod prologue;
 pub(crate) mod record;
 mod variables;
 
@@ -19,7 +20,7 @@ use std::collections::HashMap;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use object::{Object, ObjectSection, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use once_cell::unsync::OnceCell;
 
 use crate::map::Family;
@@ -127,6 +128,20 @@ impl Binary {
     #[must_use]
     pub fn entry(&self) -> u64 {
         self.entry
+    }
+
+    /// Where in the file the byte at the link-time address `address` stands; `None` if it comes
+    /// from no segment of the file.
+    #[must_use]
+    pub fn file_offset(&self, address: u64) -> Option<u64> {
+        with_elf(&self.path, |file| {
+            file.segments().find_map(|segment| {
+                let inside = address.checked_sub(segment.address())?;
+                let (offset, len) = segment.file_range();
+                (inside < len).then(|| offset.checked_add(inside))?
+            })
+        })
+        .ok()?
     }
 
     /// Whether the file is loaded at an address of the kernel's choice.
