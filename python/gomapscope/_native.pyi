@@ -126,6 +126,14 @@ class Target:
         write: Callable[[str], object],
     ) -> None:
         """Answer ``scan`` for a core."""
+    def ring(
+        self,
+        request: Request,
+        map: Map | None,
+        style: Style,
+        write: Callable[[str], object],
+    ) -> None:
+        """Answer ``ring``; with a map, of that alone."""
     def invalidate(self) -> None:
         """Memory may have changed: drop what was read."""
     def map(self, address: int, type_name: str, expression: str) -> Map: ...

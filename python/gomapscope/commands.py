@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STATUS = "go-map"
 LAYOUT = "go-map-layout"
+RING = "go-map-ring"
 SCAN = "go-map-scan"
 
 
@@ -44,6 +45,10 @@ def run(
             _scan(request, from_tty, write)
             return
         target, maps = _maps(command, request)
+        if command == RING:
+            session.require_stopped()
+            target.ring(request, maps[0] if maps else None, terminal.style(from_tty), write)
+            return
         _native.run(request, target, maps, terminal.style(from_tty), write)
     finally:
         terminal.progress.end()

@@ -43,7 +43,7 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
         Command::Entries => entries(request, map, look, write),
         Command::Layout => layout(request, map, look, write),
         // Answered for a process, not for a map.
-        Command::Scan => Ok(()),
+        Command::Ring | Command::Scan => Ok(()),
         Command::Stats | Command::Status => {
             let stats = map.stats();
             if request.options.json {

@@ -21,5 +21,6 @@ pub mod memory;
 pub mod metrics;
 pub mod profile;
 pub mod report;
+pub mod ring;
 pub mod scan;
 pub mod target;

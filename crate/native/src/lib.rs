@@ -18,6 +18,7 @@ use gomapscope_core::heap::ThreadRegisters;
 use gomapscope_core::instrument::{self as flight, Options};
 use gomapscope_core::memory::CoreFile;
 use gomapscope_core::report::{self, ScanContext};
+use gomapscope_core::ring::{self, RingFailure};
 use gomapscope_core::target;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
@@ -341,6 +342,32 @@ impl Target {
         let target = (&*self.inner, &*self.pace);
         let threads = self.threads.clone();
         scan(py, target, request, threads, context, style, &write)
+    }
+
+    /// Answers `go-map-ring`; with a map, of that alone.
+    fn ring(
+        &self,
+        py: Python<'_>,
+        request: &Request,
+        map: Option<&Map>,
+        style: &Style,
+        write: Py<PyAny>,
+    ) -> PyResult<()> {
+        self.pace.begin();
+        let mut emit = |text: &str| -> PyResult<()> {
+            self.pace.end(py);
+            write.call1(py, (text,)).map(|_| ())
+        };
+        let map = map.map(|map| &map.inner);
+        guard(|| {
+            ring::answer_ring(&request.0, &self.inner, map, &style.0, &mut emit).map_err(
+                |failure| match failure {
+                    RingFailure::Reason(reason) => error(reason),
+                    RingFailure::Write(raised) => raised,
+                    _ => PyKeyboardInterrupt::new_err(()),
+                },
+            )
+        })
     }
 
     /// Forgets the bytes read so far.

@@ -7,6 +7,8 @@
 
 use thiserror::Error;
 
+use crate::events::Op;
+
 use super::definition::{
     Command, Definition, Operand, OptionDefinition, OptionId, Value, definition, definitions,
 };
@@ -49,6 +51,10 @@ pub struct Options {
     pub holders: bool,
     /// `-min SIZE`, in bytes
     pub min: u64,
+    /// `-op OP[,OP]`; empty for all
+    pub ops: Vec<Op>,
+    /// `-o FILE`
+    pub output: Option<String>,
     /// `-pprof FILE`
     pub pprof: Option<String>,
     /// `-sort`
@@ -628,6 +634,13 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
             options.min = bytes(value)
                 .ok_or_else(|| bad("a size is needed: 4096, 64K, 1.5M, 2G".to_owned()))?;
         }
+        OptionId::Ops => {
+            options.ops = ops(value).map_err(bad)?;
+        }
+        OptionId::Output if value.is_empty() => {
+            return Err(bad("the name of a file is needed".to_owned()));
+        }
+        OptionId::Output => options.output = Some(value.to_owned()),
         OptionId::Pprof if value.is_empty() => {
             return Err(bad("the name of a file is needed".to_owned()));
         }
@@ -643,6 +656,18 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
         }
     }
     Ok(())
+}
+
+/// Kinds of events, separated by commas.
+fn ops(value: &str) -> Result<Vec<Op>, String> {
+    let words = || value.split(',').map(str::trim);
+    words()
+        .map(|word| Op::ALL.into_iter().find(|op| op.word() == word))
+        .collect::<Option<Vec<Op>>>()
+        .ok_or_else(|| {
+            let known: Vec<&str> = Op::ALL.iter().map(|op| op.word()).collect();
+            format!("kinds of events are needed: {}", known.join(", "))
+        })
 }
 
 fn one_line(text: &str) -> String {
@@ -754,8 +779,16 @@ fn contradictions(definition: &Definition, given: &[OptionId]) -> Result<(), Usa
             reason: "give one of them",
         });
     }
-    if given.contains(&OptionId::Force) && !given.contains(&OptionId::Pprof) {
-        return Err(UsageError::Alone("-force", "-pprof FILE"));
+    if given.contains(&OptionId::Force)
+        && ![OptionId::Pprof, OptionId::Output]
+            .iter()
+            .any(|file| given.contains(file))
+    {
+        let file = match definition.command {
+            Command::Ring => "-o FILE",
+            _ => "-pprof FILE",
+        };
+        return Err(UsageError::Alone("-force", file));
     }
     for (option, name, reason) in [
         (
@@ -842,7 +875,7 @@ fn expressions(
     // An open bracket may have kept spaces at the end.
     let text = parts.join(" ").trim_end().to_owned();
     match (definition.operand, text.is_empty()) {
-        (Operand::None, true) => Ok(Vec::new()),
+        (Operand::None | Operand::Optional, true) => Ok(Vec::new()),
         (Operand::None, false) => {
             let word = text.split_whitespace().next().unwrap_or_default();
             let meant = definitions()
@@ -871,7 +904,7 @@ fn expressions(
             definition.name,
             definition.usage(),
         )),
-        (Operand::One | Operand::OneOrType, false) => Ok(vec![text]),
+        (Operand::One | Operand::OneOrType | Operand::Optional, false) => Ok(vec![text]),
         (Operand::Many, false) => {
             let mut list = Vec::new();
             let mut at = 0;
