@@ -264,7 +264,7 @@ impl Sources<'_> {
             None => std::fs::read_to_string(&path)
                 .map_err(|error| InstrumentError::Io(path.clone(), error))?,
         };
-        if text.contains("gomapscopeAdd(") {
+        if text.contains("gomapscope") {
             return Err(InstrumentError::Twice(path));
         }
         Ok(Source {
