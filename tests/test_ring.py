@@ -352,7 +352,7 @@ def test_without_a_recorder(tmp_path: Path) -> None:
     with Session(stop(program, tmp_path / "truth")) as session:
         assert "gomapscope instrument" in session.error("go-map-ring")
         assert "-force needs -o FILE" in session.error("go-map-ring -force")
-        assert "kinds of events" in session.error("go-map-ring -op grown")
+        assert "it is one of create, grow" in session.error("go-map-ring -op grown")
 
 
 def goroot_with(version: str, folder: Path, name: str, old: str, new: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, Union
 
@@ -18,6 +19,8 @@ STATUS = "go-map"
 LAYOUT = "go-map-layout"
 RING = "go-map-ring"
 SCAN = "go-map-scan"
+TRACE = "go-map-trace"
+REPORT = "go-map-trace report"
 
 
 def run(
@@ -43,6 +46,16 @@ def run(
     try:
         if command == SCAN:
             _scan(request, from_tty, write)
+            return
+        if command == REPORT:
+            path = os.path.expanduser(request.expressions[0])
+            style = terminal.style(from_tty)
+            _native.events_report(request, path, style, terminal.progress, write)
+            return
+        if command.split()[0] == TRACE:
+            from . import tracing
+
+            tracing.run(command, request, write)
             return
         target, maps = _maps(command, request)
         if command == RING:
@@ -105,10 +118,14 @@ class _Writer:
 class MapCommand(gdb.Command):
     """One command of the plugin."""
 
-    def __init__(self, name: str, doc: str) -> None:
+    def __init__(self, name: str, doc: str, operand: str, prefix: bool) -> None:
         self.__doc__ = doc
         self._name = name
-        super().__init__(name, gdb.COMMAND_DATA)
+        self._operand = operand
+        if prefix:
+            super().__init__(name, gdb.COMMAND_DATA, prefix=True)
+        else:
+            super().__init__(name, gdb.COMMAND_DATA)
 
     @guarded
     def invoke(self, argument: str, from_tty: bool) -> None:
@@ -125,6 +142,8 @@ class MapCommand(gdb.Command):
             # The last word as a shell sees it: gdb breaks words at dashes, too.
             token = "" if not text or text[-1].isspace() else text.split()[-1]
             found = _native.complete(self._name, text, token)
+            if found is None and self._operand == "file":
+                return gdb.COMPLETE_FILENAME
             if found is None:
                 token, found = completion.words(text)
         except Exception:  # an exception here would be printed into the command line
@@ -136,8 +155,11 @@ class MapCommand(gdb.Command):
 
 def register() -> None:
     """Create the commands."""
-    for definition in DEFINITIONS:
-        MapCommand(str(definition["name"]), str(definition["help"]))
+    names = [str(definition["name"]) for definition in DEFINITIONS]
+    for definition, name in zip(DEFINITIONS, names):
+        # "go-map-trace" comes before "go-map-trace report", as gdb wants it.
+        prefix = any(other.startswith(f"{name} ") for other in names)
+        MapCommand(name, str(definition["help"]), str(definition["expression"]), prefix)
 
 
 def collect(command: str, argument: str) -> Any:

@@ -39,7 +39,8 @@ def register() -> None:
     class Command(base):  # type: ignore[misc]
         def __init__(self, name: str) -> None:
             self._command = name
-            super().__init__(f"-{name}")
+            # "go-map-trace report" is -go-map-trace-report.
+            super().__init__("-" + name.replace(" ", "-"))
 
         @guarded
         def invoke(self, arguments: list[str]) -> _Result:

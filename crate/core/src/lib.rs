@@ -24,3 +24,5 @@ pub mod report;
 pub mod ring;
 pub mod scan;
 pub mod target;
+pub mod trace;
+pub mod uprobe;

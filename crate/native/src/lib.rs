@@ -3,13 +3,14 @@
 
 mod ffi;
 mod memory;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gomapscope_core::answer::{self, Look, ScanFailure};
+use gomapscope_core::answer::{self, EventsFailure, Look, ScanFailure};
 use gomapscope_core::binary;
 use gomapscope_core::command;
 use gomapscope_core::expression;
@@ -87,6 +88,25 @@ impl Request {
     #[getter]
     fn heat(&self) -> bool {
         self.0.options.heat
+    }
+
+    #[getter]
+    fn output(&self) -> Option<&str> {
+        self.0.options.output.as_deref()
+    }
+
+    #[getter]
+    fn engine(&self) -> &'static str {
+        self.0.options.engine.word()
+    }
+
+    /// Whether every write is to be traced.
+    #[getter]
+    fn is_busy(&self) -> bool {
+        let on = &self.0.options.on;
+        ["assign", "delete", "all"]
+            .iter()
+            .any(|word| on.contains(word))
     }
 }
 
@@ -367,6 +387,23 @@ impl Target {
                     _ => PyKeyboardInterrupt::new_err(()),
                 },
             )
+        })
+    }
+
+    /// Begins a trace of maps, of all if none is named; `clock` is CLOCK_MONOTONIC, the
+    /// time of day and what lay between reading both, in nanoseconds.
+    #[pyo3(signature = (request, maps, engine, pid, clock))]
+    fn trace(
+        &self,
+        request: &Request,
+        maps: Vec<(String, PyRef<'_, Map>)>,
+        engine: &str,
+        pid: Option<u32>,
+        clock: Option<(u64, u64, u64)>,
+    ) -> PyResult<trace::Trace> {
+        guard(|| {
+            self.pace.begin();
+            trace::Trace::open(self, request, &maps, engine, pid, clock)
         })
     }
 
@@ -710,6 +747,34 @@ fn run(
     Ok(())
 }
 
+/// Answers `go-map-trace report` for the event file at `path`.
+#[pyfunction]
+#[pyo3(signature = (request, path, style, progress, write))]
+fn events_report(
+    py: Python<'_>,
+    request: &Request,
+    path: PathBuf,
+    style: &Style,
+    progress: Option<Py<PyAny>>,
+    write: Py<PyAny>,
+) -> PyResult<()> {
+    let pace = Pace::new(progress);
+    pace.begin();
+    guard(|| {
+        let mut tick = |events| pace.reading(events);
+        let mut emit = |text: &str| -> PyResult<()> {
+            pace.end(py);
+            write.call1(py, (text,)).map(|_| ())
+        };
+        answer::answer_events(&request.0, &path, &style.0, &mut tick, &mut emit).map_err(
+            |failure| match failure {
+                EventsFailure::File(reason) => error(reason),
+                EventsFailure::Write(raised) => raised,
+            },
+        )
+    })
+}
+
 /// See inside Go maps: the native part.
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -722,6 +787,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Binary>()?;
     module.add_class::<Target>()?;
     module.add_class::<Map>()?;
+    module.add_class::<trace::Trace>()?;
     module.add_function(wrap_pyfunction!(definitions, module)?)?;
     module.add_function(wrap_pyfunction!(parse, module)?)?;
     module.add_function(wrap_pyfunction!(complete, module)?)?;
@@ -729,5 +795,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(assumptions_json, module)?)?;
     module.add_function(wrap_pyfunction!(instrument, module)?)?;
     module.add_function(wrap_pyfunction!(run, module)?)?;
+    module.add_function(wrap_pyfunction!(events_report, module)?)?;
     Ok(())
 }

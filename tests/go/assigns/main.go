@@ -5,15 +5,19 @@
 //	delete KIND N    the same with deletions of the keys assigned last
 //	clear KIND       each map is cleared
 //	sum              the checksum of all maps
+//	child KIND N     assign, in a child that runs this program
 //
 // It ends with its input.
 package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -195,6 +199,21 @@ func makeGroup(hint int) group {
 	}
 }
 
+func child(kind string, n uint64) []did {
+	command := exec.Command(os.Args[0])
+	command.Stdin = strings.NewReader(fmt.Sprintln("assign", kind, n))
+	output, err := command.Output()
+	if err != nil {
+		panic(err)
+	}
+	var result answer
+	lines := bytes.Split(output, []byte("\n"))
+	if err := json.Unmarshal(lines[1], &result); err != nil {
+		panic(err)
+	}
+	return result.Maps
+}
+
 func main() {
 	for i := range groups {
 		groups[i] = makeGroup(len(os.Args))
@@ -239,6 +258,8 @@ func main() {
 			each(func(i int) { empty(&groups[i], kind) })
 		case "sum":
 			result.Sum = sum()
+		case "child":
+			result.Maps = child(kind, n)
 		}
 		began := time.Now()
 		close(start)

@@ -17,7 +17,8 @@ pub use record::{Place, Record};
 pub use variables::{ClosureVariable, GlobalVariable, Variable, VariablePlace};
 
 use std::collections::HashMap;
-use std::io::BufReader;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
@@ -142,6 +143,21 @@ impl Binary {
             })
         })
         .ok()?
+    }
+
+    /// Fills `buffer` with what the file has at the link-time address `address`; whether it has
+    /// all of it.
+    #[must_use]
+    pub fn file_bytes(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let Some(offset) = self.file_offset(address) else {
+            return false;
+        };
+        let mut read = || -> std::io::Result<()> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_exact(buffer)
+        };
+        read().is_ok()
     }
 
     /// Whether the file is loaded at an address of the kernel's choice.

@@ -53,14 +53,62 @@ pub struct Options {
     pub min: u64,
     /// `-op OP[,OP]`; empty for all
     pub ops: Vec<Op>,
-    /// `-o FILE`
-    pub output: Option<String>,
     /// `-pprof FILE`
     pub pprof: Option<String>,
     /// `-sort`
     pub sort: Sort,
     /// `-type REGEX`
     pub pattern: Option<Pattern>,
+    /// `-density`
+    pub density: bool,
+    /// `-engine`
+    pub engine: Engine,
+    /// `-every N`
+    pub every: Option<u64>,
+    /// `-max N`
+    pub max: Option<u64>,
+    /// `-o FILE`
+    pub output: Option<String>,
+    /// The words of `-on`
+    pub on: Vec<&'static str>,
+    /// `-rate HZ`
+    pub rate: Option<u64>,
+    /// `-stack DEPTH`
+    pub stack: Option<u64>,
+}
+
+/// The words of `-engine`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// As fits.
+    #[default]
+    Auto,
+    /// Breakpoints.
+    Break,
+    /// The kernel's probes.
+    Uprobe,
+    /// Hardware watchpoints.
+    Watch,
+}
+
+impl Engine {
+    /// As the option spells it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Break => "break",
+            Self::Uprobe => "uprobe",
+            Self::Watch => "watch",
+        }
+    }
+
+    fn of(word: &str) -> Self {
+        [Self::Break, Self::Uprobe, Self::Watch]
+            .into_iter()
+            .find(|engine| engine.word() == word)
+            .unwrap_or_default()
+    }
 }
 
 impl Options {
@@ -310,6 +358,9 @@ pub enum UsageError {
     /// The command needs an expression.
     #[error("{0} needs an expression: {1}")]
     MissingExpression(&'static str, String),
+    /// The command needs the name of a file.
+    #[error("{0} needs the name of a file: {1}")]
+    MissingFile(&'static str, String),
     /// The command takes no expression.
     #[error("{0} takes no expression{1}")]
     UnexpectedExpression(&'static str, String),
@@ -509,7 +560,7 @@ fn unknown_hint(definition: &Definition, name: &str) -> String {
         .map(|option| (distance(option.name, name), option))
         .min_by_key(|(distance, _)| *distance);
     let escape = match definition.operand {
-        Operand::None => "",
+        Operand::None | Operand::File => "",
         _ => "; if it is part of the expression, put -- before that",
     };
     if let Some((distance, option)) = closest
@@ -635,14 +686,33 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
                 .ok_or_else(|| bad("a size is needed: 4096, 64K, 1.5M, 2G".to_owned()))?;
         }
         OptionId::Ops => {
-            options.ops = ops(value).map_err(bad)?;
+            for word in value.split(',') {
+                let word = choice(option, word.trim()).map_err(bad)?;
+                options
+                    .ops
+                    .extend(Op::ALL.into_iter().find(|op| op.word() == word));
+            }
         }
-        OptionId::Output if value.is_empty() => {
+        OptionId::Pprof | OptionId::Output if value.is_empty() => {
             return Err(bad("the name of a file is needed".to_owned()));
         }
         OptionId::Output => options.output = Some(value.to_owned()),
-        OptionId::Pprof if value.is_empty() => {
-            return Err(bad("the name of a file is needed".to_owned()));
+        // Naming no map means the same.
+        OptionId::AllMaps => {}
+        OptionId::Density => options.density = true,
+        OptionId::Engine => options.engine = Engine::of(choice(option, value).map_err(bad)?),
+        OptionId::On => {
+            for word in value.split(',') {
+                options.on.push(choice(option, word.trim()).map_err(bad)?);
+            }
+        }
+        OptionId::Every => options.every = Some(positive(value).map_err(bad)?),
+        OptionId::Max => options.max = Some(positive(value).map_err(bad)?),
+        OptionId::Rate => options.rate = Some(positive(value).map_err(bad)?),
+        OptionId::Stack => {
+            let depth = number(value).filter(|depth| *depth <= STACK_MAX);
+            options.stack =
+                Some(depth.ok_or_else(|| bad(format!("0 to {STACK_MAX} calls are possible")))?);
         }
         OptionId::Pprof => options.pprof = Some(value.to_owned()),
         OptionId::Pattern if value.is_empty() => {
@@ -658,16 +728,13 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
     Ok(())
 }
 
-/// Kinds of events, separated by commas.
-fn ops(value: &str) -> Result<Vec<Op>, String> {
-    let words = || value.split(',').map(str::trim);
-    words()
-        .map(|word| Op::ALL.into_iter().find(|op| op.word() == word))
-        .collect::<Option<Vec<Op>>>()
-        .ok_or_else(|| {
-            let known: Vec<&str> = Op::ALL.iter().map(|op| op.word()).collect();
-            format!("kinds of events are needed: {}", known.join(", "))
-        })
+/// Calls of one stack that can be recorded.
+const STACK_MAX: u64 = 512;
+
+fn positive(value: &str) -> Result<u64, String> {
+    number(value)
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "a number above 0 is needed".to_owned())
 }
 
 fn one_line(text: &str) -> String {
@@ -676,7 +743,7 @@ fn one_line(text: &str) -> String {
 
 /// The word of an option that `value` is, or abbreviates; an error says what would fit.
 fn choice(option: &OptionDefinition, value: &str) -> Result<&'static str, String> {
-    let Value::Choice(words) = option.value else {
+    let (Value::Choice(words) | Value::Choices(words)) = option.value else {
         return Ok("");
     };
     if let Some(exact) = words.iter().find(|word| **word == value) {
@@ -779,16 +846,12 @@ fn contradictions(definition: &Definition, given: &[OptionId]) -> Result<(), Usa
             reason: "give one of them",
         });
     }
-    if given.contains(&OptionId::Force)
-        && ![OptionId::Pprof, OptionId::Output]
-            .iter()
-            .any(|file| given.contains(file))
-    {
-        let file = match definition.command {
-            Command::Ring => "-o FILE",
-            _ => "-pprof FILE",
-        };
-        return Err(UsageError::Alone("-force", file));
+    let file = match definition.command {
+        Command::Scan => (OptionId::Pprof, "-pprof FILE"),
+        _ => (OptionId::Output, "-o FILE"),
+    };
+    if given.contains(&OptionId::Force) && !given.contains(&file.0) {
+        return Err(UsageError::Alone("-force", file.1));
     }
     for (option, name, reason) in [
         (
@@ -875,9 +938,16 @@ fn expressions(
     // An open bracket may have kept spaces at the end.
     let text = parts.join(" ").trim_end().to_owned();
     match (definition.operand, text.is_empty()) {
-        (Operand::None | Operand::Optional, true) => Ok(Vec::new()),
+        (Operand::None | Operand::Optional | Operand::Any, true) => Ok(Vec::new()),
         (Operand::None, false) => {
             let word = text.split_whitespace().next().unwrap_or_default();
+            if definition.command == Command::Trace {
+                let what = "; it is followed by start, status, stop or report";
+                return Err(UsageError::UnexpectedExpression(
+                    definition.name,
+                    what.to_owned(),
+                ));
+            }
             let meant = definitions()
                 .iter()
                 .find(|other| other.name.strip_prefix("go-map-") == Some(word))
@@ -900,12 +970,14 @@ fn expressions(
                 definition.usage(),
             )),
         },
+        (Operand::File, true) => Err(UsageError::MissingFile(definition.name, definition.usage())),
         (_, true) => Err(UsageError::MissingExpression(
             definition.name,
             definition.usage(),
         )),
         (Operand::One | Operand::OneOrType | Operand::Optional, false) => Ok(vec![text]),
-        (Operand::Many, false) => {
+        (Operand::File, false) => Ok(vec![unquote(&text)]),
+        (Operand::Many | Operand::Any, false) => {
             let mut list = Vec::new();
             let mut at = 0;
             while let Some(token) = next_token(&text, at)? {

@@ -5,9 +5,14 @@
 //! back, cut tails included.
 
 mod file;
+mod summary;
 
 pub use file::{
     Clock, End, Ending, EventFileError, EventReader, EventWriter, Header, Line, SCHEMA,
+};
+pub use summary::{
+    Change, EventTotals, Finish, GrowthRow, HistoryRow, MapRow, Rest, RestOfStacks, StackRow,
+    Summary, caller, is_runtime, new_bytes, slots_around, slots_delta,
 };
 
 use std::collections::BTreeMap;
