@@ -11,11 +11,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import cores
-import gdbtool
+import pytest
 import ringtool
+
+import gdbtool
 import toolchains
 from gdbtool import Session
 
@@ -65,7 +65,8 @@ def check_document(document: dict[str, Any]) -> list[dict[str, Any]]:
     """What holds of every ring of the fixture: nothing is lost, and all is in order."""
     events: list[dict[str, Any]] = document["events"]
     assert document["schema"] == "gomapscope.ring/1"
-    assert document["exact"] and not document["truncated"]
+    assert document["exact"]
+    assert not document["truncated"]
     assert (document["lost"], document["torn"], document["damaged"]) == (0, 0, 0)
     assert document["kept"] == document["matched"] == document["ring"]["recorded"] == len(events)
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
@@ -101,7 +102,8 @@ def test_the_ring_has_what_the_program_saw(label: str, tmp_path: Path) -> None:
         text = session.text("go-map-ring")
     events = check_document(document)
     assert document["family"] == ("swiss" if "swiss" in text.split(",")[0] else "classic")
-    assert document["ring"]["frees"] and document["ring"]["recording"]
+    assert document["ring"]["frees"]
+    assert document["ring"]["recording"]
     seen = Counter(event["op"] for event in events)
     common = {"create", "grow", "clear", "clone", "free"}
     family = {
@@ -190,7 +192,7 @@ def test_the_ring_has_what_the_runtime_allocated(label: str, tmp_path: Path) -> 
     # The trace counts in units of 64 ns, and never twice the same.
     found = Counter((event["block"], told(event)) for event in ours)
     wanted = Counter((address, kind) for _, address, kind in theirs)
-    assert found == wanted, (list((found - wanted))[:5], list((wanted - found))[:5])
+    assert found == wanted, (list(found - wanted)[:5], list(wanted - found)[:5])
     assert len(ours) > 500
     kinds = {kind for _, _, kind in theirs}
     if document["family"] == "swiss":
@@ -246,7 +248,7 @@ def console(*arguments: str | Path, status: int = 0) -> str:
 
 
 @pytest.mark.parametrize(
-    "label,flags",
+    ("label", "flags"),
     [
         ("1.23.9", ()),
         ("1.23.9", ("-ldflags=-s -w",)),
@@ -292,19 +294,22 @@ def test_cores_and_files(label: str, flags: tuple[str, ...], tmp_path: Path) -> 
     console("ring", "-core", core, "-exe", program, "-o", file, "-op", "grow,split")
     import gzip
 
-    head, *kept, end = [json.loads(line) for line in gzip.open(file, "rt")]
+    with gzip.open(file, "rt") as packed:
+        head, *kept, end = [json.loads(line) for line in packed]
     assert head["schema"] == "gomapscope.events/1"
     assert head["engine"] == "ring"
     assert kept == [event for event in events if event["op"] in ("grow", "split")]
     assert end["events"] == len(kept)
     said = console("ring", "-core", core, "-exe", program, "-o", file, status=1)
-    assert "exists" in said and len(said.splitlines()) == 1
+    assert "exists" in said
+    assert len(said.splitlines()) == 1
 
     if label == "1.23.9":
         with Session([f"file {program}", f"core-file {core}"]) as session:
             assert session.json("go-map-ring -json")["events"] == events
             few = session.json("go-map-ring -json -limit 5")
-            assert few["events"] == events[-5:] and few["truncated"]
+            assert few["events"] == events[-5:]
+            assert few["truncated"]
 
 
 def test_a_small_ring_counts_what_it_lost(tmp_path: Path) -> None:
@@ -322,7 +327,8 @@ def test_a_small_ring_counts_what_it_lost(tmp_path: Path) -> None:
     assert ring["recorded"] > 500
     assert document["kept"] + document["lost"] + document["torn"] == ring["recorded"]
     assert document["kept"] == len(events) > 120
-    assert "overwritten" in text and f"3 of {len(events)} shown" in text
+    assert "overwritten" in text
+    assert f"3 of {len(events)} shown" in text
 
 
 def test_results_are_the_same(tmp_path: Path) -> None:
@@ -374,7 +380,7 @@ def goroot_with(version: str, folder: Path, name: str, old: str, new: str) -> Pa
 
 
 @pytest.mark.parametrize(
-    "version,name,old,new,said",
+    ("version", "name", "old", "new", "said"),
     [
         (
             "1.23.9",
@@ -453,7 +459,8 @@ def test_beside_another_overlay(tmp_path: Path) -> None:
     merged = json.loads((directory / "overlay.json").read_text())["Replace"]
     assert merged[str(program / "added.go")] == str(added)
     patched = Path(merged[str(maps)]).read_text()
-    assert "ringTestMark" in patched and "gomapscopeToTable(" in patched
+    assert "ringTestMark" in patched
+    assert "gomapscopeToTable(" in patched
     subprocess.run(
         [go, "build", "-o", tmp_path / "built", "."],
         cwd=program,

@@ -135,7 +135,7 @@ class Target:
     def ring(
         self,
         request: Request,
-        map: Map | None,
+        found: Map | None,
         style: Style,
         write: Callable[[str], object],
     ) -> None:

@@ -29,8 +29,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent))
 
-import gdbtool  # noqa: E402
 import recorder  # noqa: E402
+
+import gdbtool  # noqa: E402
 import toolchains  # noqa: E402
 
 Row = dict[str, Any]

@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 import ringtool  # noqa: E402
+
 import toolchains  # noqa: E402
 
 PROGRAM = HERE.parent / "go" / "recorder"

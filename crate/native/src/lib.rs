@@ -369,7 +369,7 @@ impl Target {
         &self,
         py: Python<'_>,
         request: &Request,
-        map: Option<&Map>,
+        found: Option<&Map>,
         style: &Style,
         write: Py<PyAny>,
     ) -> PyResult<()> {
@@ -378,7 +378,7 @@ impl Target {
             self.pace.end(py);
             write.call1(py, (text,)).map(|_| ())
         };
-        let map = map.map(|map| &map.inner);
+        let map = found.map(|map| &map.inner);
         guard(|| {
             ring::answer_ring(&request.0, &self.inner, map, &style.0, &mut emit).map_err(
                 |failure| match failure {

@@ -410,21 +410,9 @@ const LIMIT_RECORDS: OptionDefinition = OptionDefinition {
 const OPS: OptionDefinition = OptionDefinition {
     id: OptionId::Ops,
     name: "op",
-    value: Value::Choices(&[
-        "create",
-        "grow",
-        "grow-same-size",
-        "evacuated",
-        "overflow",
-        "split",
-        "directory",
-        "table",
-        "clear",
-        "clone",
-        "release",
-        "free",
-    ]),
-    help: "Only events of this kind, or of several, separated by commas.",
+    value: Value::Text("OP[,OP]"),
+    help: "Only events of these kinds: create, grow, grow-same-size, evacuated, overflow, split, \
+           directory, table, clear, clone, release, free.",
 };
 
 const OUTPUT_RECORDS: OptionDefinition = OptionDefinition {

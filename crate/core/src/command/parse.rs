@@ -686,12 +686,12 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
                 .ok_or_else(|| bad("a size is needed: 4096, 64K, 1.5M, 2G".to_owned()))?;
         }
         OptionId::Ops => {
-            for word in value.split(',') {
-                let word = choice(option, word.trim()).map_err(bad)?;
-                options
-                    .ops
-                    .extend(Op::ALL.into_iter().find(|op| op.word() == word));
-            }
+            let word = |word: &str| Op::ALL.into_iter().find(|op| op.word() == word.trim());
+            let found: Option<Vec<Op>> = value.split(',').map(word).collect();
+            options.ops = found.ok_or_else(|| {
+                let known: Vec<&str> = Op::ALL.iter().map(|op| op.word()).collect();
+                bad(format!("it is one of {}, or several", known.join(", ")))
+            })?;
         }
         OptionId::Pprof | OptionId::Output if value.is_empty() => {
             return Err(bad("the name of a file is needed".to_owned()));
