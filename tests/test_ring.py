@@ -81,7 +81,7 @@ NOTED = ("create", "grow", "grow-same-size", "evacuated", "split", "release", "d
 def in_words(row: dict[str, Any]) -> str:
     """A change in the words that the fixture and the ring share."""
     kept = {key: row[key] for key in KEYS if row.get(key)}
-    if row["op"] in ("evacuated", "directory"):
+    if row["op"] in ("evacuated", "directory", "split"):
         kept.pop("old_capacity", None)
     if row["op"] == "overflow":
         kept.pop("capacity", None)

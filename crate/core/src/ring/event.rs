@@ -1,6 +1,6 @@
 //! Records as events: with the names of types and functions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Record, Ring};
 use crate::events::{Clock, Event, Frame, Op};
@@ -18,6 +18,8 @@ pub struct Events<'t> {
     swiss: bool,
     names: HashMap<u64, Option<String>>,
     frames: HashMap<u64, Vec<Frame>>,
+    /// Maps and groups of which one half of a split was told.
+    halves: HashSet<(u64, u64)>,
 }
 
 /// What an operation is in the common format.
@@ -57,6 +59,7 @@ impl<'t> Events<'t> {
             swiss: ring.swiss,
             names: HashMap::new(),
             frames: HashMap::new(),
+            halves: HashSet::new(),
         }
     }
 
@@ -106,7 +109,13 @@ impl<'t> Events<'t> {
                 event.old_size = event.old_block.map(|_| record.old_size);
             }
         }
+        // Each half of a split is an event; the first tells what both replace.
+        if kind == Op::Split && !self.first_half(record) {
+            event.old_capacity = Some(0);
+            event.old_size = None;
+        }
         if record.op == op::SPARE {
+            event.size = Some(0);
             let note = "a spare bucket of the array: nothing was allocated";
             event.notes.push(note.to_owned());
         }
@@ -116,6 +125,17 @@ impl<'t> Events<'t> {
         }
         event.stack = self.stack(&record.stack);
         event
+    }
+
+    fn first_half(&mut self, record: &Record) -> bool {
+        let table = (record.map, record.old);
+        if self.halves.remove(&table) {
+            return false;
+        }
+        if self.halves.len() < NAMES_MAX {
+            self.halves.insert(table);
+        }
+        true
     }
 
     /// The name of a map type; `None` where no type stands.
