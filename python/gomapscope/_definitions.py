@@ -170,6 +170,64 @@ DEFINITIONS: list[dict[str, str]] = [
         ),
     },
     {
+        "name": "go-map-ring",
+        "summary": "List what the flight recorder in the program kept: growths, splits, frees.",
+        "expression": "optional",
+        "help": (
+            "List what the flight recorder in the program kept: growths, splits, frees.\n"
+            "\n"
+            "Usage: go-map-ring [OPTION]... [[--] EXPR]\n"
+            "\n"
+            "The program must be built with the overlay that `gomapscope instrument`\n"
+            "writes. Then it keeps the last 65,536 events (or as many as asked for) of its\n"
+            "maps' storage in memory, and this command reads them: in a running program, a\n"
+            "core or a remote one, with and without debug information.\n"
+            "\n"
+            "With EXPR, any gdb expression whose value is a Go map, only that map's events\n"
+            "are listed.\n"
+            "\n"
+            "Options:\n"
+            "  -all\n"
+            "    List every event.\n"
+            "\n"
+            "  -force\n"
+            "    Overwrite the FILE of -o.\n"
+            "\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else; it lists all unless -limit is\n"
+            "    given.\n"
+            "\n"
+            "  -limit N\n"
+            "    List the last N events; 0 or unlimited lists all. The default is `show\n"
+            "    go-map limit`.\n"
+            "\n"
+            "  -o FILE\n"
+            "    Write the events to FILE, too, one JSON object a line, packed if its name\n"
+            "    ends in .gz; an existing FILE is kept unless -force is given.\n"
+            "\n"
+            "  -op OP[,OP]\n"
+            "    Only events of these kinds: create, grow, grow-same-size, evacuated,\n"
+            "    overflow, split, directory, table, clear, clone, release, free.\n"
+            "\n"
+            "  -type TYPE\n"
+            "    The map's Go type, for an EXPR that is only an address. Quote a type that\n"
+            "    holds spaces.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-ring\n"
+            "    The last events, and how many of each kind there were.\n"
+            "  go-map-ring main.cache -op grow,split -all\n"
+            "    Every growth of one map that is still in the ring.\n"
+            "  go-map-ring -o events.jsonl.gz\n"
+            "    All of it in a file, for scripts.\n"
+            "\n"
+            "Events have the goroutine, the time (CLOCK_MONOTONIC), the address and size of\n"
+            "what was allocated or let go, and the entries of the map. A map is seen from\n"
+            "its first storage on. A record that was being written when the program stopped\n"
+            "is counted and left out."
+        ),
+    },
+    {
         "name": "go-map-scan",
         "summary": "Find every Go map of the process, ranked by what a rebuild would give back.",
         "expression": "none",

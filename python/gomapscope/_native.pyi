@@ -49,6 +49,18 @@ def complete(command: str, line: str, word: str) -> list[str] | None:
 def command_table() -> str:
     """The README's table of commands and options."""
 
+def instrument(
+    go: str,
+    directory: str,
+    *,
+    entries: int,
+    stacks: bool,
+    track_free: bool,
+    overlay: str | None,
+    force: bool,
+) -> str:
+    """Write an overlay with the flight recorder; what to tell the user."""
+
 class Style:
     """How text is rendered."""
 
@@ -120,6 +132,14 @@ class Target:
         write: Callable[[str], object],
     ) -> None:
         """Answer ``scan`` for a core."""
+    def ring(
+        self,
+        request: Request,
+        found: Map | None,
+        style: Style,
+        write: Callable[[str], object],
+    ) -> None:
+        """Answer ``ring``; with a map, of that alone."""
     def invalidate(self) -> None:
         """Memory may have changed: drop what was read."""
     def map(self, address: int, type_name: str, expression: str) -> Map: ...

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STATUS = "go-map"
 LAYOUT = "go-map-layout"
+RING = "go-map-ring"
 SCAN = "go-map-scan"
 TRACE = "go-map-trace"
 REPORT = "go-map-trace report"
@@ -57,6 +58,10 @@ def run(
             tracing.run(command, request, write)
             return
         target, maps = _maps(command, request)
+        if command == RING:
+            session.require_stopped()
+            target.ring(request, maps[0] if maps else None, terminal.style(from_tty), write)
+            return
         _native.run(request, target, maps, terminal.style(from_tty), write)
     finally:
         terminal.progress.end()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "go-map-"
 _LAYOUT = "go-map-layout"
+_RING = "go-map-ring"
 _SCAN = "go-map-scan"
 _TRACE = "go-map-trace"
 _REPORT = "go-map-trace report"
@@ -123,12 +124,13 @@ def usage(name: str) -> str:
     command = _PREFIX + name
     for definition in DEFINITIONS:
         if definition["name"] == command:
+            operand = {"none": "", "optional": " [EXPR]"}
             expression = definition["expression"] != "none"
             head = _USAGE.format(
                 name=name,
                 command=command,
                 summary=definition["summary"],
-                operand=" EXPR" if expression else "",
+                operand=operand.get(str(definition["expression"]), " EXPR"),
                 operand_help=_EXPRESSION if expression else "",
             )
             return head + str(definition["help"]) + "\n"
@@ -201,6 +203,10 @@ def _answer(name: str, arguments: Sequence[str]) -> None:
         write = _writer()
         if request.command == _SCAN:
             target.scan_core(request, _style(), write)
+            return
+        if request.command == _RING:
+            maps = [_map(request, target, binary, text) for text in request.expressions]
+            target.ring(request, maps[0] if maps else None, _style(), write)
             return
         for text in request.expressions:
             _native.run(request, target, [_map(request, target, binary, text)], _style(), write)

@@ -29,6 +29,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent))
 
+import recorder  # noqa: E402
+
 import gdbtool  # noqa: E402
 import toolchains  # noqa: E402
 
@@ -369,6 +371,8 @@ def main() -> int:
     if counted:
         each = ", ".join(f"{one['name']} {one['per_slot']:.1f}" for one in counted)
         print(f"Instructions a slot, {COUNTED_SIZE:,} entries in memory: {each}")
+    for version, _ in LABELS:
+        print(recorder.report(version))
     load = os.getloadavg()[0]
     spent = time.monotonic() - started
     print(f"{spent:.0f} s, {os.cpu_count()} processors, load {load:.1f}; written to {found}")

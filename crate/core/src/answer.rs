@@ -47,7 +47,8 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
         Command::Entries => entries(request, map, look, write),
         Command::Layout => layout(request, map, look, write),
         // Answered for a process or a file, not for a map.
-        Command::Scan
+        Command::Ring
+        | Command::Scan
         | Command::Trace
         | Command::TraceReport
         | Command::TraceStart

@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use once_cell::unsync::OnceCell;
 
-use crate::binary::{Binary, Function, FunctionTable, Functions};
+use crate::binary::{Binary, Function, FunctionTable, Functions, SourceFrame};
 use crate::gotype::{Kind, Limits, NestedMaps, Printer, Type, TypeError, TypeRef, Types};
 use crate::heap::{Allocated, Heap, HeapError, ThreadRegisters, allocated, functions};
 use crate::layout::{Header, MapLayout, Part, SLOTS, map_layout};
 use crate::map::{CountOnly, Flow, Unit, Visitor, Walk, walk};
 use crate::memory::{BlockCache, Memory, ReadError};
 use crate::metrics::{BlockSpans, Context, Stats, indirect_bytes, stats};
+use crate::ring::{Ring, RingError};
 use crate::scan::{self, Facts, Filter, Label, Roots, Scan, ScanReport, map_types_at};
 
 /// Blocks kept for pointer chasing while the target stands still.
@@ -405,6 +406,24 @@ impl Target {
             )),
             _ => Ok(table),
         })
+    }
+
+    /// The calls that the instruction at `pc` belongs to, innermost first; empty where the
+    /// tables do not tell.
+    #[must_use]
+    pub fn frames_of_pc(&self, pc: u64) -> Vec<SourceFrame> {
+        match self.functions() {
+            Ok(table) => table.frames_of_pc(&*self.memory, pc),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// The flight recorder's ring.
+    ///
+    /// # Errors
+    /// When the program has none, or it cannot be used.
+    pub fn ring(&self) -> Result<Ring, RingError> {
+        Ring::find(self.binary(), &*self.memory, self.types.bias())
     }
 
     /// The function of the program named `name`, found without symbols.

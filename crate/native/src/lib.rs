@@ -16,8 +16,10 @@ use gomapscope_core::command;
 use gomapscope_core::expression;
 use gomapscope_core::gotype::{Kind, Limits, Types};
 use gomapscope_core::heap::ThreadRegisters;
+use gomapscope_core::instrument::{self as flight, Options};
 use gomapscope_core::memory::CoreFile;
 use gomapscope_core::report::{self, ScanContext};
+use gomapscope_core::ring::{self, RingFailure};
 use gomapscope_core::target;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
@@ -362,6 +364,32 @@ impl Target {
         scan(py, target, request, threads, context, style, &write)
     }
 
+    /// Answers `go-map-ring`; with a map, of that alone.
+    fn ring(
+        &self,
+        py: Python<'_>,
+        request: &Request,
+        found: Option<&Map>,
+        style: &Style,
+        write: Py<PyAny>,
+    ) -> PyResult<()> {
+        self.pace.begin();
+        let mut emit = |text: &str| -> PyResult<()> {
+            self.pace.end(py);
+            write.call1(py, (text,)).map(|_| ())
+        };
+        let map = found.map(|map| &map.inner);
+        guard(|| {
+            ring::answer_ring(&request.0, &self.inner, map, &style.0, &mut emit).map_err(
+                |failure| match failure {
+                    RingFailure::Reason(reason) => error(reason),
+                    RingFailure::Write(raised) => raised,
+                    _ => PyKeyboardInterrupt::new_err(()),
+                },
+            )
+        })
+    }
+
     /// Begins a trace of maps, of all if none is named; `clock` is CLOCK_MONOTONIC, the
     /// time of day and what lay between reading both, in nanoseconds.
     #[pyo3(signature = (request, maps, engine, pid, clock))]
@@ -672,6 +700,30 @@ fn assumptions_json() -> String {
     report::to_json(gomapscope_core::layout::ASSUMPTIONS)
 }
 
+/// Writes an overlay with the flight recorder for `go build`; what to tell the user.
+#[pyfunction]
+#[pyo3(signature = (go, directory, *, entries, stacks, track_free, overlay, force))]
+fn instrument(
+    go: String,
+    directory: PathBuf,
+    entries: u64,
+    stacks: bool,
+    track_free: bool,
+    overlay: Option<PathBuf>,
+    force: bool,
+) -> PyResult<String> {
+    let options = Options {
+        go,
+        directory,
+        entries,
+        stacks,
+        track_free,
+        overlay,
+        force,
+    };
+    guard(|| Ok(flight::instrument(&options).map_err(error)?.text()))
+}
+
 /// Answers a request, portion by portion, through `write`.
 #[pyfunction]
 #[pyo3(signature = (request, _target, maps, style, write))]
@@ -741,6 +793,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(complete, module)?)?;
     module.add_function(wrap_pyfunction!(command_table, module)?)?;
     module.add_function(wrap_pyfunction!(assumptions_json, module)?)?;
+    module.add_function(wrap_pyfunction!(instrument, module)?)?;
     module.add_function(wrap_pyfunction!(run, module)?)?;
     module.add_function(wrap_pyfunction!(events_report, module)?)?;
     Ok(())

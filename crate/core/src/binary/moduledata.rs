@@ -337,7 +337,7 @@ impl Binary {
     }
 
     /// The writable parts of the file, as linked: those that hold moduledata first.
-    fn writable_ranges(&self) -> Vec<Span> {
+    pub(crate) fn writable_ranges(&self) -> Vec<Span> {
         with_elf(&self.path, |file| {
             let mut ranges: Vec<(bool, Span)> = file
                 .sections()

@@ -12,6 +12,8 @@ pub enum Command {
     Entries,
     /// `go-map-layout`: one bucket or group as the runtime lays it out.
     Layout,
+    /// `go-map-ring`: the flight recorder.
+    Ring,
     /// `go-map-scan`: every map of the process.
     Scan,
     /// `go-map-stats`: the summary and the verdict.
@@ -37,6 +39,8 @@ pub enum Operand {
     One,
     /// One expression or the name of a map type.
     OneOrType,
+    /// One expression or none.
+    Optional,
     /// One or more expressions, separated by spaces outside quotes and brackets.
     Many,
     /// Any number of expressions.
@@ -46,12 +50,13 @@ pub enum Operand {
 }
 
 impl Operand {
-    /// `none`, `one`, `many`, `any` or `file`: what the Python shells ask.
+    /// `none`, `one`, `optional`, `many`, `any` or `file`: what the Python shells ask.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::One | Self::OneOrType => "one",
+            Self::Optional => "optional",
             Self::Many => "many",
             Self::Any => "any",
             Self::File => "file",
@@ -64,6 +69,7 @@ impl Operand {
         match self {
             Self::None => "",
             Self::One => "EXPR",
+            Self::Optional => "[EXPR]",
             Self::OneOrType => "EXPR|TYPE",
             Self::Many => "EXPR...",
             Self::Any => "[EXPR]...",
@@ -108,6 +114,8 @@ pub enum OptionId {
     On,
     /// `-only`
     Only,
+    /// `-op`
+    Ops,
     /// `-o`
     Output,
     /// `-type` that is a pattern
@@ -218,6 +226,7 @@ impl Definition {
     pub fn usage(&self) -> String {
         match self.operand {
             Operand::None => format!("{} [OPTION]...", self.name),
+            Operand::Optional => format!("{} [OPTION]... [[--] EXPR]", self.name),
             operand => format!("{} [OPTION]... [--] {}", self.name, operand.placeholder()),
         }
     }
@@ -381,6 +390,37 @@ const TOP: OptionDefinition = OptionDefinition {
     name: "top",
     value: Value::Count,
     help: "List the first N maps; 0 or unlimited lists all. The default is 20.",
+};
+
+const ALL_RECORDS: OptionDefinition = OptionDefinition {
+    id: OptionId::All,
+    name: "all",
+    value: Value::Flag,
+    help: "List every event.",
+};
+
+const LIMIT_RECORDS: OptionDefinition = OptionDefinition {
+    id: OptionId::Limit,
+    name: "limit",
+    value: Value::Count,
+    help: "List the last N events; 0 or unlimited lists all. \
+           The default is `show go-map limit`.",
+};
+
+const OPS: OptionDefinition = OptionDefinition {
+    id: OptionId::Ops,
+    name: "op",
+    value: Value::Text("OP[,OP]"),
+    help: "Only events of these kinds: create, grow, grow-same-size, evacuated, overflow, split, \
+           directory, table, clear, clone, release, free.",
+};
+
+const OUTPUT_RECORDS: OptionDefinition = OptionDefinition {
+    id: OptionId::Output,
+    name: "o",
+    value: Value::Text("FILE"),
+    help: "Write the events to FILE, too, one JSON object a line, packed if its name ends in .gz; \
+           an existing FILE is kept unless -force is given.",
 };
 
 const PATTERN: OptionDefinition = OptionDefinition {
@@ -599,6 +639,49 @@ const DEFINITIONS: &[Definition] = &[
             },
         ],
         notes: &[WORDS],
+    },
+    Definition {
+        command: Command::Ring,
+        name: "go-map-ring",
+        summary: "List what the flight recorder in the program kept: growths, splits, frees.",
+        operand: Operand::Optional,
+        options: &[
+            ALL_RECORDS,
+            FORCE_OUTPUT,
+            JSON_LIST,
+            LIMIT_RECORDS,
+            OUTPUT_RECORDS,
+            OPS,
+            TYPE,
+        ],
+        about: &[
+            "The program must be built with the overlay that `gomapscope instrument` writes. \
+             Then it keeps the last 65,536 events (or as many as asked for) of its maps' storage \
+             in memory, and this command reads them: in a running program, a core or a remote \
+             one, with and without debug information.",
+            "With EXPR, any gdb expression whose value is a Go map, only that map's events are \
+             listed.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-ring",
+                shows: "The last events, and how many of each kind there were.",
+            },
+            Example {
+                line: "go-map-ring main.cache -op grow,split -all",
+                shows: "Every growth of one map that is still in the ring.",
+            },
+            Example {
+                line: "go-map-ring -o events.jsonl.gz",
+                shows: "All of it in a file, for scripts.",
+            },
+        ],
+        notes: &[
+            "Events have the goroutine, the time (CLOCK_MONOTONIC), the address and size of what \
+             was allocated or let go, and the entries of the map. A map is seen from its first \
+             storage on. A record that was being written when the program stopped is counted and \
+             left out.",
+        ],
     },
     Definition {
         command: Command::Scan,

@@ -7,6 +7,8 @@
 
 use thiserror::Error;
 
+use crate::events::Op;
+
 use super::definition::{
     Command, Definition, Operand, OptionDefinition, OptionId, Value, definition, definitions,
 };
@@ -49,6 +51,8 @@ pub struct Options {
     pub holders: bool,
     /// `-min SIZE`, in bytes
     pub min: u64,
+    /// `-op OP[,OP]`; empty for all
+    pub ops: Vec<Op>,
     /// `-pprof FILE`
     pub pprof: Option<String>,
     /// `-sort`
@@ -681,6 +685,14 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
             options.min = bytes(value)
                 .ok_or_else(|| bad("a size is needed: 4096, 64K, 1.5M, 2G".to_owned()))?;
         }
+        OptionId::Ops => {
+            let word = |word: &str| Op::ALL.into_iter().find(|op| op.word() == word.trim());
+            let found: Option<Vec<Op>> = value.split(',').map(word).collect();
+            options.ops = found.ok_or_else(|| {
+                let known: Vec<&str> = Op::ALL.iter().map(|op| op.word()).collect();
+                bad(format!("it is one of {}, or several", known.join(", ")))
+            })?;
+        }
         OptionId::Pprof | OptionId::Output if value.is_empty() => {
             return Err(bad("the name of a file is needed".to_owned()));
         }
@@ -926,7 +938,7 @@ fn expressions(
     // An open bracket may have kept spaces at the end.
     let text = parts.join(" ").trim_end().to_owned();
     match (definition.operand, text.is_empty()) {
-        (Operand::None | Operand::Any, true) => Ok(Vec::new()),
+        (Operand::None | Operand::Optional | Operand::Any, true) => Ok(Vec::new()),
         (Operand::None, false) => {
             let word = text.split_whitespace().next().unwrap_or_default();
             if definition.command == Command::Trace {
@@ -963,7 +975,7 @@ fn expressions(
             definition.name,
             definition.usage(),
         )),
-        (Operand::One | Operand::OneOrType, false) => Ok(vec![text]),
+        (Operand::One | Operand::OneOrType | Operand::Optional, false) => Ok(vec![text]),
         (Operand::File, false) => match unquote(&text) {
             name if name.is_empty() => {
                 Err(UsageError::MissingFile(definition.name, definition.usage()))

@@ -39,6 +39,8 @@ pub enum Op {
     Split,
     /// The directory of tables was made anew (Swiss).
     Directory,
+    /// The descriptor of a table was made (Swiss).
+    Table,
     /// `clear`, or the loop over `delete` that the compiler turns into it.
     Clear,
     /// A copy of a whole map (`maps.Clone`).
@@ -55,7 +57,7 @@ pub enum Op {
 
 impl Op {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Create,
         Self::Grow,
         Self::GrowSameSize,
@@ -63,6 +65,7 @@ impl Op {
         Self::Overflow,
         Self::Split,
         Self::Directory,
+        Self::Table,
         Self::Clear,
         Self::Clone,
         Self::Assign,
@@ -82,6 +85,7 @@ impl Op {
             Self::Overflow => "overflow",
             Self::Split => "split",
             Self::Directory => "directory",
+            Self::Table => "table",
             Self::Clear => "clear",
             Self::Clone => "clone",
             Self::Assign => "assign",

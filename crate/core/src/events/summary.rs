@@ -376,6 +376,8 @@ pub fn caller(stack: &[Frame]) -> Option<&Frame> {
 pub fn new_bytes(event: &Event) -> Option<u64> {
     match event.op {
         Op::Assign | Op::Delete | Op::Evacuated | Op::Release | Op::Free => Some(0),
+        // The ring has an event for each half.
+        Op::Split if event.second_block.is_none() => event.size,
         Op::Split => event.size.map(|size| size.saturating_mul(2)),
         // Neither has storage of its own unless it says so.
         Op::Create if event.capacity == Some(0) => Some(event.size.unwrap_or(0)),
@@ -391,6 +393,7 @@ pub fn slots_delta(event: &Event) -> Option<i64> {
     let (new, old) = match event.op {
         Op::Create => (event.capacity?, 0),
         Op::Grow | Op::GrowSameSize => (event.capacity?, event.old_capacity?),
+        Op::Split if event.second_block.is_none() => (event.capacity?, event.old_capacity?),
         Op::Split => (event.capacity?.checked_mul(2)?, event.old_capacity?),
         Op::Clone => return None,
         _ => return Some(0),
