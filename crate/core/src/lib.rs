@@ -19,5 +19,7 @@ pub mod memory;
 pub mod metrics;
 pub mod profile;
 pub mod report;
+pub mod save;
 pub mod scan;
+pub mod snapshot;
 pub mod target;

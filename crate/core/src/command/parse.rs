@@ -16,7 +16,8 @@ use super::definition::{
 pub struct Request {
     /// The command.
     pub command: Command,
-    /// The expressions as typed; empty for a command that takes none.
+    /// The expressions as typed, or the names of files; empty for a command that takes
+    /// neither.
     pub expressions: Vec<String>,
     /// Every option, with its default where it was not given.
     pub options: Options,
@@ -55,6 +56,12 @@ pub struct Options {
     pub sort: Sort,
     /// `-type REGEX`
     pub pattern: Option<Pattern>,
+    /// `-buckets`
+    pub buckets: bool,
+    /// `-o FILE`
+    pub output: Option<String>,
+    /// `-scan`
+    pub scan: bool,
 }
 
 impl Options {
@@ -304,6 +311,12 @@ pub enum UsageError {
     /// The command needs an expression.
     #[error("{0} needs an expression: {1}")]
     MissingExpression(&'static str, String),
+    /// The command needs the name of a file.
+    #[error("{0} needs a file: {1}")]
+    MissingFile(&'static str, String),
+    /// The command takes fewer files.
+    #[error("{0} compares two files at most: {1}")]
+    TooManyFiles(&'static str, String),
     /// The command takes no expression.
     #[error("{0} takes no expression{1}")]
     UnexpectedExpression(&'static str, String),
@@ -628,10 +641,13 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
             options.min = bytes(value)
                 .ok_or_else(|| bad("a size is needed: 4096, 64K, 1.5M, 2G".to_owned()))?;
         }
-        OptionId::Pprof if value.is_empty() => {
+        OptionId::Buckets => options.buckets = true,
+        OptionId::Scan => options.scan = true,
+        OptionId::Output | OptionId::Pprof if value.is_empty() => {
             return Err(bad("the name of a file is needed".to_owned()));
         }
         OptionId::Pprof => options.pprof = Some(value.to_owned()),
+        OptionId::Output => options.output = Some(value.to_owned()),
         OptionId::Pattern if value.is_empty() => {
             return Err(bad("a part of a type's name is needed".to_owned()));
         }
@@ -748,11 +764,14 @@ fn contradictions(definition: &Definition, given: &[OptionId]) -> Result<(), Usa
         return Err(UsageError::Contradiction {
             first: "-all",
             second: match definition.command {
-                Command::Scan => "-top",
+                Command::Diff | Command::Scan => "-top",
                 _ => "-limit",
             },
             reason: "give one of them",
         });
+    }
+    if definition.command == Command::Snapshot {
+        return saved(given);
     }
     if given.contains(&OptionId::Force) && !given.contains(&OptionId::Pprof) {
         return Err(UsageError::Alone("-force", "-pprof FILE"));
@@ -787,6 +806,43 @@ fn contradictions(definition: &Definition, given: &[OptionId]) -> Result<(), Usa
             first: "-all",
             second: "-range",
             reason: "a range is listed whole without -all",
+        });
+    }
+    Ok(())
+}
+
+/// What contradicts itself among the options of `go-map-snapshot`.
+fn saved(given: &[OptionId]) -> Result<(), UsageError> {
+    if !given.contains(&OptionId::Output) {
+        return Err(UsageError::Alone("go-map-snapshot", "a file: -o FILE"));
+    }
+    let all = given.contains(&OptionId::Scan);
+    for (option, name, reason) in [
+        (
+            OptionId::Buckets,
+            "-buckets",
+            "the maps that a scan finds are not walked bucket by bucket",
+        ),
+        (OptionId::Type, "-type", "a scan finds the types itself"),
+    ] {
+        if all && given.contains(&option) {
+            return Err(UsageError::Contradiction {
+                first: "-scan",
+                second: name,
+                reason,
+            });
+        }
+    }
+    for (option, name) in [(OptionId::Quick, "-quick"), (OptionId::Holders, "-holders")] {
+        if given.contains(&option) && !all {
+            return Err(UsageError::Alone(name, "-scan"));
+        }
+    }
+    if given.contains(&OptionId::Quick) && given.contains(&OptionId::Holders) {
+        return Err(UsageError::Contradiction {
+            first: "-quick",
+            second: "-holders",
+            reason: "holders are found by following types",
         });
     }
     Ok(())
@@ -867,21 +923,42 @@ fn expressions(
                 definition.usage(),
             )),
         },
+        (Operand::Files, true) => Err(UsageError::MissingFile(definition.name, definition.usage())),
+        (Operand::ManyOrAll, true) if options.scan => Ok(Vec::new()),
         (_, true) => Err(UsageError::MissingExpression(
             definition.name,
             definition.usage(),
         )),
-        (Operand::One | Operand::OneOrType, false) => Ok(vec![text]),
-        (Operand::Many, false) => {
-            let mut list = Vec::new();
-            let mut at = 0;
-            while let Some(token) = next_token(&text, at)? {
-                at = token.end;
-                list.push(token.text.to_owned());
+        (Operand::ManyOrAll, false) if options.scan => Err(UsageError::UnexpectedExpression(
+            definition.name,
+            " beside -scan, which saves all maps".to_owned(),
+        )),
+        (Operand::Files, false) => {
+            let files: Vec<String> = split(&text)?.into_iter().map(unquote).collect();
+            match files.len() {
+                0..=2 => Ok(files),
+                _ => Err(UsageError::TooManyFiles(
+                    definition.name,
+                    definition.usage(),
+                )),
             }
-            Ok(list)
+        }
+        (Operand::One | Operand::OneOrType, false) => Ok(vec![text]),
+        (Operand::Many | Operand::ManyOrAll, false) => {
+            Ok(split(&text)?.into_iter().map(str::to_owned).collect())
         }
     }
+}
+
+/// The tokens of a line.
+fn split(text: &str) -> Result<Vec<&str>, UsageError> {
+    let mut list = Vec::new();
+    let mut at = 0;
+    while let Some(token) = next_token(text, at)? {
+        at = token.end;
+        list.push(token.text);
+    }
+    Ok(list)
 }
 
 pub(super) fn dashed(option: &OptionDefinition) -> String {
@@ -979,6 +1056,48 @@ mod tests {
             Ok(request) => panic!("{command} {line}: {request:?}"),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn a_snapshot_names_maps_or_takes_all() {
+        let of = |line: &str| ok("go-map-snapshot", line);
+        let request = of("main.a m[x - 1] -o 'a b.json' -buckets -force");
+        assert_eq!(request.expressions, ["main.a", "m[x - 1]"]);
+        assert_eq!(request.options.output.as_deref(), Some("a b.json"));
+        assert!(request.options.buckets && request.options.force);
+        let request = of("-scan -o a.json.gz -quick");
+        assert!(request.expressions.is_empty() && request.options.scan);
+        assert_eq!(
+            error("go-map-snapshot", "main.a"),
+            "go-map-snapshot needs a file: -o FILE."
+        );
+        for wrong in [
+            "-o a",
+            "-scan -o a main.a",
+            "-scan -o a -buckets",
+            "-scan -o a -type T",
+            "m -o a -quick",
+            "m -o a -holders",
+            "-scan -quick -holders -o a",
+            "m -o ''",
+            "m -o a -o b",
+        ] {
+            assert!(parse("go-map-snapshot", wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_diff_takes_one_file_or_two() {
+        let of = |line: &str| ok("go-map-diff", line);
+        assert_eq!(of("a.json").expressions, ["a.json"]);
+        assert_eq!(of("'a b' -top 3 \"c\"").expressions, ["a b", "c"]);
+        assert_eq!(of("-all -- -a").expressions, ["-a"]);
+        assert_eq!(
+            error("go-map-diff", "-json"),
+            "go-map-diff needs a file: go-map-diff [OPTION]... [--] A [B]"
+        );
+        assert!(error("go-map-diff", "a b c").contains("two files at most"));
+        assert!(error("go-map-diff", "a -all -top 3").contains("-top"));
     }
 
     #[test]
