@@ -17,7 +17,33 @@ Outside gdb the package imports too; only what needs a program being debugged ra
 from __future__ import annotations
 
 from ._definitions import VERSION as __version__
-from .api import Bucket, Entry, FoundMap, Map, Stats, scan
+from .api import (
+    Bucket,
+    Diff,
+    Entry,
+    FoundMap,
+    Map,
+    MapChange,
+    Saved,
+    Stats,
+    diff,
+    scan,
+    snapshot,
+)
 from .errors import Error
 
-__all__ = ["Bucket", "Entry", "Error", "FoundMap", "Map", "Stats", "__version__", "scan"]
+__all__ = [
+    "Bucket",
+    "Diff",
+    "Entry",
+    "Error",
+    "FoundMap",
+    "Map",
+    "MapChange",
+    "Saved",
+    "Stats",
+    "__version__",
+    "diff",
+    "scan",
+    "snapshot",
+]

@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         subcommand.options(added)
         added.set_defaults(run=subcommand.run)
     for name, summary in console.names().items():
-        subparsers.add_parser(name, help=f"on a core file: {_lower(summary)}", add_help=False)
+        where = "" if name == "diff" else "on a core file: "
+        subparsers.add_parser(name, help=where + _lower(summary), add_help=False)
     return parser
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 
-def argument_line(arguments: list[str]) -> str:
-    """The arguments as a command line; values of options keep their spaces."""
+def argument_line(arguments: list[str], files: bool = False) -> str:
+    """The arguments as a command line; values of options and ``files`` keep their spaces."""
     line: list[str] = []
     after_option = False
     for argument in arguments:
-        if after_option and any(char.isspace() for char in argument):
+        if (after_option or files) and any(char.isspace() for char in argument):
             quote = '"' if "'" in argument else "'"
             line.append(f"{quote}{argument}{quote}")
         else:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 STATUS = "go-map"
 LAYOUT = "go-map-layout"
 SCAN = "go-map-scan"
+SNAPSHOT = "go-map-snapshot"
+DIFF = "go-map-diff"
 
 
 def run(
@@ -42,6 +44,12 @@ def run(
     try:
         if command == SCAN:
             _scan(request, from_tty, write)
+            return
+        if command in (SNAPSHOT, DIFF):
+            from . import snapshots
+
+            answer = snapshots.save if command == SNAPSHOT else snapshots.compare
+            answer(request, terminal.style(from_tty), write)
             return
         target, maps = _maps(command, request)
         _native.run(request, target, maps, terminal.style(from_tty), write)
@@ -100,9 +108,10 @@ class _Writer:
 class MapCommand(gdb.Command):
     """One command of the plugin."""
 
-    def __init__(self, name: str, doc: str) -> None:
+    def __init__(self, name: str, doc: str, files: bool = False) -> None:
         self.__doc__ = doc
         self._name = name
+        self._files = files
         super().__init__(name, gdb.COMMAND_DATA)
 
     @guarded
@@ -121,7 +130,8 @@ class MapCommand(gdb.Command):
             token = "" if not text or text[-1].isspace() else text.split()[-1]
             found = _native.complete(self._name, text, token)
             if found is None:
-                token, found = completion.words(text)
+                complete = completion.files if self._files else completion.words
+                token, found = complete(text)
         except Exception:  # an exception here would be printed into the command line
             return gdb.COMPLETE_NONE
         # gdb asks twice, first (without a word) only for where words break.
@@ -132,7 +142,8 @@ class MapCommand(gdb.Command):
 def register() -> None:
     """Create the commands."""
     for definition in DEFINITIONS:
-        MapCommand(str(definition["name"]), str(definition["help"]))
+        files = definition["expression"] == "files"
+        MapCommand(str(definition["name"]), str(definition["help"]), files)
 
 
 def collect(command: str, argument: str) -> Any:

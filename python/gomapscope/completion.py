@@ -6,6 +6,7 @@ its Go parser cannot find it may crash; so nothing incomplete is ever given to t
 
 from __future__ import annotations
 
+import os
 import re
 
 import gdb
@@ -29,6 +30,22 @@ def words(text: str) -> tuple[str, list[str]]:
     if not found:
         found = set(_locals(token)) | set(_package_variables(token))
     return token, sorted(found)[:_MOST]
+
+
+def files(text: str) -> tuple[str, list[str]]:
+    """The unfinished file name at the end of ``text``, and what it may become."""
+    token = "" if not text or text[-1].isspace() else text.split()[-1]
+    folder, name = os.path.split(token)
+    try:
+        listed = sorted(os.scandir(os.path.expanduser(folder) or "."), key=lambda it: it.name)
+    except OSError:
+        return token, []
+    found = [
+        os.path.join(folder, entry.name) + ("/" if entry.is_dir() else "")
+        for entry in listed
+        if entry.name.startswith(name) and (name or not entry.name.startswith("."))
+    ]
+    return token, found[:_MOST]
 
 
 def _fields(token: str) -> list[str]:

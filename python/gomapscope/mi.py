@@ -43,7 +43,8 @@ def register() -> None:
 
         @guarded
         def invoke(self, arguments: list[str]) -> _Result:
-            return convert(commands.collect(self._command, argument_line(arguments)))
+            files = self._command == commands.DIFF
+            return convert(commands.collect(self._command, argument_line(arguments, files)))
 
     for definition in DEFINITIONS:
         Command(str(definition["name"]))
