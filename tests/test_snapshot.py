@@ -317,6 +317,9 @@ def test_a_file_is_overwritten_only_by_force(session: Session, tmp_path: Path) -
     refusal = "exists: -force overwrites it"
     assert refusal in session.error(f"go-map-snapshot main.filled -o '{path}'")
     assert refusal in session.error(f"go-map-snapshot -scan -o '{path}'")
+    # The file of a trace is written by the same rule, whichever engine is tried first.
+    assert refusal in session.error(f"go-map-trace start main.grown -o '{path}'")
+    assert refusal in session.error(f"go-map-trace start main.grown -on assign -o '{path}'")
     assert path.read_bytes() == before
     document = session.json(f"go-map-snapshot main.filled -o '{path}' -force -json")
     assert document["schema"] == "gomapscope.saved/1"
@@ -356,9 +359,16 @@ def test_python_and_completion(session: Session, tmp_path: Path) -> None:
     found = session.python(f"[change.change for change in {api}.diff({str(path)!r}).changes]")
     assert found == ["unchanged", "unchanged"]
     (tmp_path / "other.json").touch()
-    wanted = f"go-map-diff {tmp_path}/other.json"
-    assert wanted in session.text(f"complete go-map-diff {tmp_path}/o")
-    assert wanted in session.text(f"complete go-map-diff {tmp_path}/").splitlines()
+    for start in (
+        "go-map-diff ",
+        f"go-map-diff {tmp_path}/a ",
+        "go-map-diff -json ",
+        "go-map-trace report ",
+        "go-map-trace report -json -limit 3 ",
+    ):
+        wanted = f"{start}{tmp_path}/other.json"
+        assert wanted in session.text(f"complete {start}{tmp_path}/o"), start
+        assert wanted in session.text(f"complete {start}{tmp_path}/").splitlines(), start
 
 
 def test_machine_interface(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from .api import (
     Bucket,
     Diff,
     Entry,
+    Event,
     FoundMap,
+    Frame,
     Map,
     MapChange,
     Saved,
@@ -29,6 +31,7 @@ from .api import (
     diff,
     scan,
     snapshot,
+    trace,
 )
 from .errors import Error
 
@@ -37,7 +40,9 @@ __all__ = [
     "Diff",
     "Entry",
     "Error",
+    "Event",
     "FoundMap",
+    "Frame",
     "Map",
     "MapChange",
     "Saved",
@@ -46,4 +51,5 @@ __all__ = [
     "diff",
     "scan",
     "snapshot",
+    "trace",
 ]

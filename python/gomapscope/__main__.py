@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         subcommand.options(added)
         added.set_defaults(run=subcommand.run)
+    summary = _lower(console.events_summary())
+    subparsers.add_parser("events", help=summary, add_help=False)
     for name, summary in console.names().items():
         where = "" if name == "diff" else "on a core file: "
         subparsers.add_parser(name, help=where + _lower(summary), add_help=False)
@@ -104,6 +106,8 @@ def _lower(sentence: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the console script and return its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if words and words[0] == "events":
+        return console.events(words[1:])
     if words and words[0] in console.names():
         # Their options are gdb's, not argparse's: one parser reads both.
         return console.run(words[0], words[1:])

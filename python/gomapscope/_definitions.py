@@ -380,4 +380,178 @@ DEFINITIONS: list[dict[str, str]] = [
             "with Interrupted or Not exact."
         ),
     },
+    {
+        "name": "go-map-trace",
+        "summary": "Record what happens to Go maps while the program runs.",
+        "expression": "none",
+        "help": (
+            "Record what happens to Go maps while the program runs.\n"
+            "\n"
+            "Usage: go-map-trace [OPTION]...\n"
+            "\n"
+            "go-map-trace start begins a trace, stop ends it, report tells what an event\n"
+            "file holds. Without any of these words: the trace as it stands, as\n"
+            "go-map-trace status.\n"
+            "\n"
+            "Options:\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-trace\n"
+            "    What is traced, what was recorded, what it cost."
+        ),
+    },
+    {
+        "name": "go-map-trace report",
+        "summary": "Tell how maps grew, and who made them grow, from an event file.",
+        "expression": "file",
+        "help": (
+            "Tell how maps grew, and who made them grow, from an event file.\n"
+            "\n"
+            "Usage: go-map-trace report [OPTION]... [--] FILE\n"
+            "\n"
+            "FILE was written by go-map-trace start -o, or by go-map-ring -o; it may be in\n"
+            "the writing still, or have lost its end. No program is needed.\n"
+            "\n"
+            "Options:\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else.\n"
+            "\n"
+            "  -limit N\n"
+            "    List at most N maps, growths of each map and stacks; 0 or unlimited lists\n"
+            "    all. The default suits a screen.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-trace report events.jsonl\n"
+            "    Each map's growth over time, and the calls that caused it.\n"
+            "  | go-map-trace report -json events.jsonl.gz | jq '.maps[0].stacks'\n"
+            "    The stacks under which the map with most new storage grew."
+        ),
+    },
+    {
+        "name": "go-map-trace start",
+        "summary": "Begin to record growths, or writes, of Go maps.",
+        "expression": "any",
+        "help": (
+            "Begin to record growths, or writes, of Go maps.\n"
+            "\n"
+            "Usage: go-map-trace start [OPTION]... [--] [EXPR]...\n"
+            "\n"
+            "Then let the program run: continue. Each event has time, goroutine, thread,\n"
+            "stack and pprof labels of who did it, and addresses, sizes and capacities of\n"
+            "what it did. Without EXPR every map is traced.\n"
+            "\n"
+            "A map is traced by the address it has now: name it again when the program put\n"
+            "another one in its place.\n"
+            "\n"
+            "Options:\n"
+            "  -all\n"
+            "    Trace every map of the program; the same as naming none.\n"
+            "\n"
+            "  -density\n"
+            "    Walk the map at each event, to record its hole density; dear for large\n"
+            "    maps.\n"
+            "\n"
+            "  -engine auto|break|uprobe|watch\n"
+            "    How to see events. break: breakpoints in the runtime; has stacks and\n"
+            "    labels, costs 0.15 to 0.25 ms an event. watch: hardware watchpoints on at\n"
+            "    most 4 named maps; sees only when a map's storage is replaced as a whole\n"
+            "    (a Swiss map: its directory). uprobe: the kernel's probes, for root on\n"
+            "    Linux; about 2 us an event, no labels. The default, auto, takes uprobe\n"
+            "    where it can for -on assign and delete, else break.\n"
+            "\n"
+            "  -every N\n"
+            "    Record one event of N.\n"
+            "\n"
+            "  -force\n"
+            "    Overwrite the FILE of -o.\n"
+            "\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else.\n"
+            "\n"
+            "  -max N\n"
+            "    End the trace after N events; the program goes on.\n"
+            "\n"
+            "  -o FILE\n"
+            "    Write events to FILE as JSON Lines, gzipped if its name ends in .gz,\n"
+            "    instead of to the terminal. An existing FILE is kept unless -force is\n"
+            "    given.\n"
+            "\n"
+            "  -on growth|assign|delete|create|overflow|all[,...]\n"
+            "    What to record: growth (the default: larger or new storage, splits of\n"
+            "    tables, clear), assign (every write), delete (every delete and clear),\n"
+            "    create (every map that is made, and the first group of a Swiss map),\n"
+            "    overflow (every overflow bucket of a classic map), or several, separated\n"
+            "    by commas.\n"
+            "\n"
+            "  -rate HZ\n"
+            "    Record at most HZ events a second. The others are counted; they cost the\n"
+            "    program as much.\n"
+            "\n"
+            "  -stack DEPTH\n"
+            "    Record DEPTH calls of each stack, inlined ones included; 0 for none. The\n"
+            "    default is 16.\n"
+            "\n"
+            "  -type TYPE\n"
+            "    The map's Go type, for an EXPR that is only an address. Quote a type that\n"
+            "    holds spaces.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-trace start main.sessions\n"
+            "    A line for each growth of that map.\n"
+            "  go-map-trace start -all -o growth.jsonl.gz\n"
+            "    Every growth of every map, into a file.\n"
+            "  go-map-trace start m -on assign -max 1000 -o writes.jsonl\n"
+            "    The next 1,000 writes to one map, and who does them.\n"
+            "\n"
+            "The program's results stay the same; it runs slower. go-map-trace status tells\n"
+            "what an event costs it. Kill gdb by no signal that it cannot catch while a\n"
+            "trace by breakpoints is on: a program attached to keeps them until they are\n"
+            "removed."
+        ),
+    },
+    {
+        "name": "go-map-trace status",
+        "summary": "Show what is traced, what was recorded and what it costs.",
+        "expression": "none",
+        "help": (
+            "Show what is traced, what was recorded and what it costs.\n"
+            "\n"
+            "Usage: go-map-trace status [OPTION]...\n"
+            "\n"
+            "Duplicates are stops at the same call once more, because a signal came\n"
+            "between; they are not recorded. Lost are stops whose registers or memory could\n"
+            "not be read, and records that the kernel dropped.\n"
+            "\n"
+            "Options:\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-trace status\n"
+            "    Engine, functions, counts, cost of an event."
+        ),
+    },
+    {
+        "name": "go-map-trace stop",
+        "summary": "End the trace: remove all breakpoints and probes, close the file.",
+        "expression": "none",
+        "help": (
+            "End the trace: remove all breakpoints and probes, close the file.\n"
+            "\n"
+            "Usage: go-map-trace stop [OPTION]...\n"
+            "\n"
+            "A trace ends by itself when the program exits, executes another or is\n"
+            "detached.\n"
+            "\n"
+            "Options:\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-trace stop\n"
+            "    What was recorded."
+        ),
+    },
 ]

@@ -15,7 +15,7 @@ class Definition(TypedDict):
     summary: str
     help: str
     expression: str
-    """``none``, ``one``, ``many`` or ``files``."""
+    """``none``, ``one``, ``many``, ``any``, ``file`` or ``files``."""
 
 def definitions() -> list[Definition]:
     """All commands."""
@@ -34,7 +34,15 @@ class Request:
     @property
     def heat(self) -> bool: ...
     @property
+    def output(self) -> str | None: ...
+    def check_output(self) -> None:
+        """Raise :class:`Error` where that file must not be written."""
+    @property
     def scan(self) -> bool: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def is_busy(self) -> bool: ...
 
 def parse(command: str, argument: str) -> Request:
     """Parse what follows ``command``; raises :class:`Error`."""
@@ -157,6 +165,18 @@ class Target:
         subject: Subject,
     ) -> Document:
         """All maps as they are now, to compare them with ``like``."""
+    def trace(
+        self,
+        request: Request,
+        maps: list[tuple[str, Map]],
+        engine: str,
+        pid: int | None,
+        clock: tuple[int, int, int] | None,
+    ) -> Trace:
+        """Begin a trace of maps, of all if none is named.
+
+        ``clock`` is CLOCK_MONOTONIC, the time of day, and what lay between reading both.
+        """
     def dynamic_type(self, word: int, itab: bool) -> str | None:
         """The DWARF name of the type behind an interface's first word."""
 
@@ -232,6 +252,56 @@ def diff(
 ) -> None:
     """Answer ``go-map-diff``; ``live``: ``after`` is the present."""
 
+class Trace:
+    """A running trace: what stops mean, and what the kernel's probes see."""
+
+    def sites(self) -> list[tuple[int, int, str, bytes]]:
+        """Where to stop: number, address, function, the code there."""
+    def watches(self) -> list[tuple[int, int, int]]:
+        """What to watch: the map's header, address and size of the word."""
+    def hit(
+        self,
+        site: int,
+        evaluate: Callable[[str], object],
+        thread: int,
+        mono: int | None,
+        wall: int | None,
+        json: bool,
+        style: Style | None,
+    ) -> tuple[bool, bool, str | None, str | None]:
+        """A thread stopped: whether to stop, whether full, the event as JSON and as a line."""
+    def changed(
+        self,
+        header: int,
+        evaluate: Callable[[str], object],
+        thread: int,
+        mono: int | None,
+        wall: int | None,
+        json: bool,
+        style: Style | None,
+    ) -> tuple[bool, bool, str | None, str | None]:
+        """The watched word of a map was written; the same is returned."""
+    def finish(self, reason: str, cost_ns: int | None, mono: int | None) -> None: ...
+    @property
+    def ended(self) -> str | None: ...
+    def status_json(
+        self,
+        ended: str | None,
+        seconds: float,
+        cost_ns: int | None,
+        own_ns: int | None,
+        problem: str | None,
+    ) -> str: ...
+    def status_text(
+        self,
+        ended: str | None,
+        seconds: float,
+        cost_ns: int | None,
+        own_ns: int | None,
+        problem: str | None,
+        style: Style,
+    ) -> str: ...
+
 def run(
     request: Request,
     target: Target | None,
@@ -240,6 +310,15 @@ def run(
     write: Callable[[str], object],
 ) -> None:
     """Render ``request`` through ``write``; what ``write`` raises passes through."""
+
+def events_report(
+    request: Request,
+    path: str,
+    style: Style,
+    progress: Callable[[str], None] | None,
+    write: Callable[[str], object],
+) -> None:
+    """Tell what the event file at ``path`` holds; Ctrl-C ends with what was read."""
 
 def assumptions_json() -> str:
     """What is assumed of Go's runtime: a JSON list, for the tests and ARCHITECTURE.md."""

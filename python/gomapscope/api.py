@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypeVar, Union
 
+from .arguments import quoted
 from .errors import Error, one_line, translated
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from ._native import Map as NativeMap
     from ._native import Target as NativeTarget
+    from .tracing import Trace
 
 _T = TypeVar("_T")
 
@@ -107,7 +110,7 @@ def scan(
     if top is not None:
         words += ["-top", str(top)]
     if type is not None:
-        words += ["-type", _quoted(type)]
+        words += ["-type", quoted(type)]
     if holders:
         words.append("-holders")
     if garbage:
@@ -173,7 +176,7 @@ def snapshot(
 
     flags = {"-scan": scan, "-force": force, "-buckets": buckets, "-holders": holders}
     words = [flag for flag, wanted in flags.items() if wanted]
-    line = " ".join([*words, "-o", _quoted(path), "--", *expressions])
+    line = " ".join([*words, "-o", quoted(path), "--", *expressions])
     document = commands.collect(commands.SNAPSHOT, line)
     return Saved(*(document[field] for field in Saved._fields))
 
@@ -257,7 +260,7 @@ def diff(before: str, after: Optional[str] = None) -> Diff:
 
     chunks: list[str] = []
     try:
-        request = _native.parse("go-map-diff", f"-json -- {_quoted(before)} {_quoted(after)}")
+        request = _native.parse("go-map-diff", f"-json -- {quoted(before)} {quoted(after)}")
         documents = (_native.Document(before), _native.Document(after))
         style = _native.Style(80, False, False, 0)
         _native.diff(request, *documents, False, style, chunks.append)
@@ -270,13 +273,132 @@ def diff(before: str, after: Optional[str] = None) -> Diff:
 def _diff_with_present(before: str) -> Diff:
     from . import commands
 
-    return Diff(commands.collect(commands.DIFF, _quoted(before)))
+    return Diff(commands.collect(commands.DIFF, quoted(before)))
 
 
-def _quoted(text: str) -> str:
-    """A value on a command line."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+class Frame(NamedTuple):
+    """One call on a stack."""
+
+    function: str
+    file: str
+    """Empty where it is not known."""
+    line: int
+    """0 where it is not known."""
+    inlined: bool
+    """The compiler put it into the next frame's function."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a map's storage.  What is not known is None."""
+
+    seq: int
+    """From 1, without gaps."""
+    op: str
+    """``create``, ``grow``, ``grow-same-size``, ``overflow``, ``split``, ``directory``, ``clear``,
+    ``assign`` or ``delete``."""
+    map: int
+    """The map's header."""
+    type: Optional[str] = None
+    """As Go prints it."""
+    t_mono_ns: Optional[int] = None
+    """The target's CLOCK_MONOTONIC."""
+    t_wall_ns: Optional[int] = None
+    """Nanoseconds since 1970."""
+    goid: Optional[int] = None
+    thread: Optional[int] = None
+    len: Optional[int] = None
+    """Entries when it happened."""
+    B: Optional[int] = None
+    """log2 of the main buckets, afterwards (classic)."""
+    tables: Optional[int] = None
+    """Length of the directory, afterwards (Swiss)."""
+    capacity: Optional[int] = None
+    """Slots of the new storage: of the main buckets, of the table, of each half of a split."""
+    old_capacity: Optional[int] = None
+    map_capacity: Optional[int] = None
+    """Slots of the whole map afterwards, without overflow buckets."""
+    block: Optional[int] = None
+    """The new storage's address."""
+    size: Optional[int] = None
+    """Its bytes."""
+    second_block: Optional[int] = None
+    """The other half's, after a split; as large."""
+    old_block: Optional[int] = None
+    old_size: Optional[int] = None
+    key: Optional[int] = None
+    """Of an assign or delete: the key where it is one word, else its address."""
+    hole_density: Optional[float] = None
+    stack: tuple[Frame, ...] = ()
+    """Who did it, innermost first."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The goroutine's pprof labels."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def caller(self) -> Optional[Frame]:
+        """The first call that is not of the runtime."""
+        runtime = ("runtime.", "internal/runtime/", "reflect.")
+        return next((f for f in self.stack if not f.function.startswith(runtime)), None)
+
+
+_ADDRESSES = ("map", "block", "second_block", "old_block", "key")
+
+
+def event_of(document: dict[str, Any]) -> Event:
+    """An event from its JSON."""
+    values = dict(document)
+    for name in _ADDRESSES:
+        if name in values:
+            values[name] = int(values[name], 16)
+    values["stack"] = tuple(
+        Frame(f["function"], f.get("file", ""), f.get("line", 0), f.get("inlined", False))
+        for f in document.get("stack", ())
+    )
+    values["notes"] = tuple(document.get("notes", ()))
+    return Event(**values)
+
+
+@translated
+def trace(
+    *maps: Union[Map, gdb.Value, str, int],
+    on: str = "growth",
+    callback: Optional[Callable[[Event], object]] = None,
+    engine: str = "auto",
+    every: Optional[int] = None,
+    rate: Optional[int] = None,
+    max_events: Optional[int] = None,
+    stack: int = 16,
+    density: bool = False,
+    file: Optional[str] = None,
+    force: bool = False,
+) -> Trace:
+    """Record what happens to ``maps``, to all maps if none is given, while the program runs.
+
+    ``callback`` is called with each :class:`Event`, while the program stands at it; if it returns
+    something true, gdb stops there::
+
+        def huge(event):
+            return event.op == "grow" and (event.size or 0) > 1 << 30
+
+        gomapscope.trace("main.cache", callback=huge)
+
+    The other arguments are the options of ``go-map-trace start``.  The trace goes on until
+    :meth:`Trace.stop`, or the end of the process.  Raises :class:`Error`.
+    """
+    from . import _native, native, tracing
+
+    native.require()
+    words = ["-on", on, "-engine", engine, "-stack", str(stack)]
+    for name, value in (("-every", every), ("-rate", rate), ("-max", max_events)):
+        if value is not None:
+            words += [name, str(value)]
+    words += ["-density"] * density + ["-force"] * force
+    if file is not None:
+        words += ["-o", quoted(file)]
+    request = _native.parse("go-map-trace start", " ".join(words))
+    opened = [entry if isinstance(entry, Map) else Map(entry) for entry in maps]
+    return tracing.begin(request, [(m.expression, m._native) for m in opened], callback)
 
 
 class Stats:

@@ -9,6 +9,7 @@ import gdb
 
 from . import completion, expression, native, parameters, registers, session, terminal
 from ._definitions import DEFINITIONS
+from .arguments import FILES
 from .errors import guarded
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ LAYOUT = "go-map-layout"
 SCAN = "go-map-scan"
 SNAPSHOT = "go-map-snapshot"
 DIFF = "go-map-diff"
+TRACE = "go-map-trace"
+REPORT = "go-map-trace report"
 
 
 def run(
@@ -50,6 +53,16 @@ def run(
 
             answer = snapshots.save if command == SNAPSHOT else snapshots.compare
             answer(request, terminal.style(from_tty), write)
+            return
+        if command == REPORT:
+            style = terminal.style(from_tty)
+            path = request.expressions[0]
+            _native.events_report(request, path, style, terminal.progress, write)
+            return
+        if command.split()[0] == TRACE:
+            from . import tracing
+
+            tracing.run(command, request, write)
             return
         target, maps = _maps(command, request)
         _native.run(request, target, maps, terminal.style(from_tty), write)
@@ -108,11 +121,14 @@ class _Writer:
 class MapCommand(gdb.Command):
     """One command of the plugin."""
 
-    def __init__(self, name: str, doc: str, files: bool = False) -> None:
+    def __init__(self, name: str, doc: str, operand: str, prefix: bool) -> None:
         self.__doc__ = doc
         self._name = name
-        self._files = files
-        super().__init__(name, gdb.COMMAND_DATA)
+        self._operand = operand
+        if prefix:
+            super().__init__(name, gdb.COMMAND_DATA, prefix=True)
+        else:
+            super().__init__(name, gdb.COMMAND_DATA)
 
     @guarded
     def invoke(self, argument: str, from_tty: bool) -> None:
@@ -121,7 +137,7 @@ class MapCommand(gdb.Command):
         run(self._name, argument or "", from_tty, _Writer())
 
     def complete(self, text: str, word: Optional[str]) -> Union[int, list[str]]:
-        """Options from the definitions, everything else as an expression."""
+        """Options from the definitions, everything else as a file or an expression."""
         try:
             native.require()
             from . import _native
@@ -130,7 +146,8 @@ class MapCommand(gdb.Command):
             token = "" if not text or text[-1].isspace() else text.split()[-1]
             found = _native.complete(self._name, text, token)
             if found is None:
-                complete = completion.files if self._files else completion.words
+                # gdb's own completion takes the whole argument for one name.
+                complete = completion.files if self._operand in FILES else completion.words
                 token, found = complete(text)
         except Exception:  # an exception here would be printed into the command line
             return gdb.COMPLETE_NONE
@@ -141,9 +158,11 @@ class MapCommand(gdb.Command):
 
 def register() -> None:
     """Create the commands."""
-    for definition in DEFINITIONS:
-        files = definition["expression"] == "files"
-        MapCommand(str(definition["name"]), str(definition["help"]), files)
+    names = [str(definition["name"]) for definition in DEFINITIONS]
+    for definition, name in zip(DEFINITIONS, names):
+        # "go-map-trace" comes before "go-map-trace report", as gdb wants it.
+        prefix = any(other.startswith(f"{name} ") for other in names)
+        MapCommand(name, str(definition["help"]), str(definition["expression"]), prefix)
 
 
 def collect(command: str, argument: str) -> Any:

@@ -1,4 +1,4 @@
-"""The commands on a core file, without gdb: ``gomapscope stats -core CORE main.cache``."""
+"""The commands without gdb: ``gomapscope stats -core CORE main.cache``, ``events FILE``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,18 @@ _LAYOUT = "go-map-layout"
 _SCAN = "go-map-scan"
 _SNAPSHOT = "go-map-snapshot"
 _DIFF = "go-map-diff"
+_TRACE = "go-map-trace"
+_REPORT = "go-map-trace report"
 _ROWS = 32
+_EVENTS_USAGE = """\
+Usage: gomapscope events [OPTION]... [--] FILE
+
+{summary}
+
+FILE was written by go-map-trace start -o in gdb; it may be packed, in the writing still, or
+have lost its end.  The options are those of {command} in gdb, whose help follows.
+
+"""
 _USAGE = """\
 Usage: gomapscope {name} -core CORE [-exe EXE] [OPTION]...{operand}
 
@@ -69,12 +80,50 @@ class Place(NamedTuple):
 
 
 def names() -> dict[str, str]:
-    """Subcommands and what they answer."""
+    """Subcommands on a core file and what they answer; a core cannot be traced."""
     return {
         str(definition["name"])[len(_PREFIX) :]: str(definition["summary"])
         for definition in DEFINITIONS
         if str(definition["name"]).startswith(_PREFIX)
+        and str(definition["name"]).split()[0] != _TRACE
     }
+
+
+def _definition(command: str) -> dict[str, str]:
+    return next(definition for definition in DEFINITIONS if definition["name"] == command)
+
+
+def events_summary() -> str:
+    """What ``gomapscope events`` answers."""
+    return _definition(_REPORT)["summary"]
+
+
+def events(arguments: Sequence[str]) -> int:
+    """Tell what an event file holds; the exit status."""
+    if _wants_help(arguments):
+        definition = _definition(_REPORT)
+        head = _EVENTS_USAGE.format(summary=definition["summary"], command=_REPORT)
+        print(head + definition["help"])
+        return 0
+    return _guarded(lambda: _events(arguments))
+
+
+def _events(arguments: Sequence[str]) -> None:
+    native.require()
+    from . import _native
+
+    progress = _Progress()
+    try:
+        request = _native.parse(_REPORT, argument_line(arguments, True))
+        _native.events_report(request, request.expressions[0], _style(), progress, _writer())
+    except _native.Error as error:
+        raise Error(one_line(error)) from None
+    finally:
+        progress("")
+
+
+def _wants_help(arguments: Sequence[str]) -> bool:
+    return any(word in ("-h", "-help", "--help") for word in arguments)
 
 
 def usage(name: str) -> str:
@@ -129,11 +178,16 @@ def split(name: str, arguments: Sequence[str]) -> Place:
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Answer one subcommand; the exit status."""
-    if any(word in ("-h", "-help", "--help") for word in arguments):
+    if _wants_help(arguments):
         print(usage(name), end="")
         return 0
+    return _guarded(lambda: _answer(name, arguments))
+
+
+def _guarded(answer: Callable[[], None]) -> int:
+    """The exit status of ``answer``, whose failures become one line."""
     try:
-        _answer(name, arguments)
+        answer()
         sys.stdout.flush()
     except Error as error:
         print(f"gomapscope: {error}", file=sys.stderr)

@@ -1,14 +1,18 @@
 //! What each command does with its maps: the walk, then text or JSON, in
 //! portions through the caller's writer.
 
+use std::path::Path;
+
 use crate::command::{Command, Limit, Only, Request};
+use crate::events::{EventFileError, EventReader, Summary};
 use crate::gotype::{Kind, Limits, Type, go_float, go_quote};
 use crate::heap::ThreadRegisters;
 use crate::map::{Flow, Unit, UnitKind, Visitor, Walk};
 use crate::metrics::{BucketRow, Entry, HeatCell, LayoutReport, Stats, layout_report};
 use crate::profile;
 use crate::report::{
-    BucketsText, EntriesText, JsonRows, ScanContext, Style, heat_cells, scan_json, stats_json,
+    BucketsText, EntriesText, JsonRows, ScanContext, Style, events_json, heat_cells, scan_json,
+    stats_json,
 };
 use crate::save;
 use crate::scan::{Filter, ScanReport};
@@ -45,7 +49,14 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
         Command::Entries => entries(request, map, look, write),
         Command::Layout => layout(request, map, look, write),
         // Answered for a process or for files, not for a map.
-        Command::Diff | Command::Scan | Command::Snapshot => Ok(()),
+        Command::Diff
+        | Command::Scan
+        | Command::Snapshot
+        | Command::Trace
+        | Command::TraceReport
+        | Command::TraceStart
+        | Command::TraceStatus
+        | Command::TraceStop => Ok(()),
         Command::Stats | Command::Status => {
             let stats = map.stats();
             if request.options.json {
@@ -55,6 +66,47 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
             }
         }
     }
+}
+
+/// Answers `go-map-trace report` for the file that `request` names, read from `path`.
+/// `tick` is told the number of events from time to time; `false` ends the reading, and
+/// what was read is told.
+///
+/// # Errors
+/// When the file cannot be opened or is none of ours, or what the writer returned.
+pub fn answer_events<E>(
+    request: &Request,
+    path: &Path,
+    look: &Look,
+    tick: &mut dyn FnMut(u64) -> bool,
+    write: Write<'_, E>,
+) -> Result<(), EventsFailure<E>> {
+    let mut reader = EventReader::open(path).map_err(EventsFailure::File)?;
+    let summary = Summary::read(&mut reader, tick);
+    // It may hold the window of an unpacker.
+    drop(reader);
+    let file = path.display().to_string();
+    let options = &request.options;
+    let answered = if options.json {
+        events_json(&summary, &file, options.rows(None), write)
+    } else {
+        let limit = match options.limit {
+            Limit::Default => None,
+            Limit::Count(rows) => Some(Some(rows)),
+            Limit::All => Some(None),
+        };
+        write(&crate::report::events(&summary, &file, limit, &look.style))
+    };
+    answered.map_err(EventsFailure::Write)
+}
+
+/// Why an event file was not told of.
+#[derive(Debug)]
+pub enum EventsFailure<E> {
+    /// It cannot be read.
+    File(EventFileError),
+    /// What the writer returned.
+    Write(E),
 }
 
 /// Maps that the text of a scan lists where no option says how many.

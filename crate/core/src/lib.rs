@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod binary;
 pub mod command;
+pub mod events;
 pub mod expression;
 pub mod gotype;
 pub mod heap;
@@ -23,3 +24,5 @@ pub mod save;
 pub mod scan;
 pub mod snapshot;
 pub mod target;
+pub mod trace;
+pub mod uprobe;

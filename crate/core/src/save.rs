@@ -1,6 +1,8 @@
 //! Files that the user asked for: written whole beside their place and then given their
-//! name, and never over another file unless that was asked for, too.
+//! name, or in their place where they must survive their writer; and never over another
+//! file unless that was asked for, too.
 
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ pub fn may_write(path: &str, force: bool) -> Result<PathBuf, String> {
     let expanded = expanded(path);
     match fs::symlink_metadata(&expanded) {
         Ok(found) if found.is_dir() => Err(format!("{path} is a directory")),
-        Ok(_) if !force => Err(format!("{path} exists: -force overwrites it")),
+        Ok(_) if !force => Err(taken(path)),
         Ok(_) | Err(_) => match expanded.parent() {
             Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
                 Err(format!("{path} cannot be written: no such directory"))
@@ -33,6 +35,27 @@ pub fn may_write(path: &str, force: bool) -> Result<PathBuf, String> {
             _ => Ok(expanded),
         },
     }
+}
+
+/// Opens a file in its own place: what is written is there even if its writer is killed.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] for a file that is there, unless `force` empties it.
+pub fn in_place(path: &Path, force: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    options.open(path)
+}
+
+/// What to say of a file that must not be overwritten.
+#[must_use]
+pub fn taken(path: impl Display) -> String {
+    format!("{path} exists: -force overwrites it")
 }
 
 /// A file that does not have its name yet; dropped, it leaves nothing behind.
@@ -64,16 +87,12 @@ impl NewFile {
         let mut beside = place.clone().into_os_string();
         beside.push(format!(".{}.tmp", std::process::id()));
         let beside = PathBuf::from(beside);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&beside)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => {
-                    format!("{} is in the way: remove it", beside.display())
-                }
-                _ => format!("{path} cannot be written: {error}"),
-            })?;
+        let file = in_place(&beside, false).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                format!("{} is in the way: remove it", beside.display())
+            }
+            _ => format!("{path} cannot be written: {error}"),
+        })?;
         let file = BufWriter::new(file);
         Ok(Self {
             path: path.to_owned(),
@@ -140,7 +159,7 @@ impl NewFile {
     fn failed(&self, error: &io::Error) -> String {
         let path = &self.path;
         match error.kind() {
-            io::ErrorKind::AlreadyExists => format!("{path} exists: -force overwrites it"),
+            io::ErrorKind::AlreadyExists => taken(path),
             _ => format!("{path} cannot be written: {error}"),
         }
     }
@@ -183,6 +202,11 @@ mod tests {
             assert!(may_write(&format!("{name}/x/y"), true).is_err());
         }
         assert_eq!(fs::read(folder.join("a.json")).unwrap(), b"two");
+        // What is written in its place is no other.
+        let place = folder.join("a.json");
+        let refused = in_place(&place, false).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        in_place(&place, true).unwrap().write_all(b"two").unwrap();
         // Nothing is left of a file that was not kept.
         drop(NewFile::create(folder.join("b").to_str().unwrap(), false, false).unwrap());
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);

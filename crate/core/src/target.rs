@@ -11,7 +11,7 @@ use once_cell::unsync::OnceCell;
 use crate::binary::{Binary, Function, FunctionTable, Functions};
 use crate::gotype::{Kind, Limits, NestedMaps, Printer, Type, TypeError, TypeRef, Types};
 use crate::heap::{Allocated, Heap, HeapError, ThreadRegisters, allocated, functions};
-use crate::layout::{MapLayout, Part, SLOTS, map_layout};
+use crate::layout::{Header, MapLayout, Part, SLOTS, map_layout};
 use crate::map::{CountOnly, Flow, Unit, Visitor, Walk, walk};
 use crate::memory::{BlockCache, Memory, ReadError};
 use crate::metrics::{BlockSpans, Context, Stats, indirect_bytes, stats};
@@ -215,6 +215,51 @@ impl Target {
     #[must_use]
     pub fn memory(&self) -> &dyn Memory {
         &*self.memory
+    }
+
+    /// Its memory without the cache, for what changes while threads run.
+    #[must_use]
+    pub fn uncached(&self) -> &dyn Memory {
+        self.memory.inner()
+    }
+
+    /// The code at `address`, as the executable's file has it: memory may hold traps of
+    /// other tracers.
+    ///
+    /// # Errors
+    /// When the file does not have it, and memory neither.
+    pub fn code(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let linked = address.wrapping_sub(self.types.bias());
+        if self.binary().file_bytes(linked, buffer) {
+            return Ok(());
+        }
+        self.memory.inner().read(address, buffer)
+    }
+
+    /// The header of the program's maps, whatever their type: where the fields lie of
+    /// `hmap`, or of `maps.Map` and its tables. The overflow pointer of a classic bucket
+    /// is that of some type.
+    ///
+    /// # Errors
+    /// When the program has no map type, or the layout of none is known: why.
+    pub fn any_header(&self) -> Result<Header, String> {
+        let mut reason = "it has no map type".to_owned();
+        for (descriptor, _) in self.types.map_descriptors().take(NAMED) {
+            let found = match self.types.of_descriptor(descriptor) {
+                Ok(Some(at)) => self
+                    .types
+                    .get(at)
+                    .map_err(TargetError::from)
+                    .and_then(|map_type| self.layout(&map_type)),
+                Ok(None) => continue,
+                Err(error) => return Err(error.to_string()),
+            };
+            match found {
+                Ok(layout) => return Ok(layout.header),
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        Err(reason)
     }
 
     /// A printer of this target's values.
@@ -877,6 +922,12 @@ impl Map {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.stats_of(&self.walk(&mut CountOnly))
+    }
+
+    /// The descriptor of its type in the process, if the process has it.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<u64> {
+        self.target.types.descriptor_of(self.map_type.at)
     }
 }
 

@@ -3,13 +3,14 @@
 
 mod ffi;
 mod memory;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::rc::Rc;
 
-use gomapscope_core::answer::{self, Look, ScanFailure};
+use gomapscope_core::answer::{self, EventsFailure, Look, ScanFailure};
 use gomapscope_core::binary;
 use gomapscope_core::command;
 use gomapscope_core::expression;
@@ -17,6 +18,7 @@ use gomapscope_core::gotype::{Kind, Limits, Types};
 use gomapscope_core::heap::ThreadRegisters;
 use gomapscope_core::memory::CoreFile;
 use gomapscope_core::report::{self, ScanContext};
+use gomapscope_core::save;
 use gomapscope_core::snapshot;
 use gomapscope_core::target;
 use pyo3::create_exception;
@@ -88,10 +90,40 @@ impl Request {
         self.0.options.heat
     }
 
+    /// The file that the answer is to be written to.
+    #[getter]
+    fn output(&self) -> Option<&str> {
+        self.0.options.output.as_deref()
+    }
+
+    /// Raises where that file must not be written: before anything else is begun.
+    fn check_output(&self) -> PyResult<()> {
+        match &self.0.options.output {
+            Some(path) => save::may_write(path, self.0.options.force)
+                .map(|_| ())
+                .map_err(error),
+            None => Ok(()),
+        }
+    }
+
     /// Whether every map of the process is meant.
     #[getter]
     fn scan(&self) -> bool {
         self.0.options.scan
+    }
+
+    #[getter]
+    fn engine(&self) -> &'static str {
+        self.0.options.engine.word()
+    }
+
+    /// Whether every write is to be traced.
+    #[getter]
+    fn is_busy(&self) -> bool {
+        let on = &self.0.options.on;
+        ["assign", "delete", "all"]
+            .iter()
+            .any(|word| on.contains(word))
     }
 }
 
@@ -347,6 +379,23 @@ impl Target {
         let target = (&*self.inner, &*self.pace);
         let threads = self.threads.clone();
         scan(py, target, request, threads, context, style, &write)
+    }
+
+    /// Begins a trace of maps, of all if none is named; `clock` is CLOCK_MONOTONIC, the
+    /// time of day and what lay between reading both, in nanoseconds.
+    #[pyo3(signature = (request, maps, engine, pid, clock))]
+    fn trace(
+        &self,
+        request: &Request,
+        maps: Vec<(String, PyRef<'_, Map>)>,
+        engine: &str,
+        pid: Option<u32>,
+        clock: Option<(u64, u64, u64)>,
+    ) -> PyResult<trace::Trace> {
+        guard(|| {
+            self.pace.begin();
+            trace::Trace::open(self, request, &maps, engine, pid, clock)
+        })
     }
 
     /// Forgets the bytes read so far.
@@ -889,6 +938,35 @@ fn run(
     Ok(())
 }
 
+/// Answers `go-map-trace report` for the event file at `path`.
+#[pyfunction]
+#[pyo3(signature = (request, path, style, progress, write))]
+fn events_report(
+    py: Python<'_>,
+    request: &Request,
+    path: &str,
+    style: &Style,
+    progress: Option<Py<PyAny>>,
+    write: Py<PyAny>,
+) -> PyResult<()> {
+    let path = save::expanded(path);
+    let pace = Pace::new(progress);
+    pace.begin();
+    guard(|| {
+        let mut tick = |events| pace.reading(events);
+        let mut emit = |text: &str| -> PyResult<()> {
+            pace.end(py);
+            write.call1(py, (text,)).map(|_| ())
+        };
+        answer::answer_events(&request.0, &path, &style.0, &mut tick, &mut emit).map_err(
+            |failure| match failure {
+                EventsFailure::File(reason) => error(reason),
+                EventsFailure::Write(raised) => raised,
+            },
+        )
+    })
+}
+
 /// See inside Go maps: the native part.
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -903,6 +981,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Map>()?;
     module.add_class::<Subject>()?;
     module.add_class::<Document>()?;
+    module.add_class::<trace::Trace>()?;
     module.add_function(wrap_pyfunction!(definitions, module)?)?;
     module.add_function(wrap_pyfunction!(parse, module)?)?;
     module.add_function(wrap_pyfunction!(complete, module)?)?;
@@ -912,5 +991,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(snapshot_maps, module)?)?;
     module.add_function(wrap_pyfunction!(document_maps, module)?)?;
     module.add_function(wrap_pyfunction!(diff, module)?)?;
+    module.add_function(wrap_pyfunction!(events_report, module)?)?;
     Ok(())
 }

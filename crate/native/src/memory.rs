@@ -63,6 +63,26 @@ impl Pace {
 
     /// Looks for Ctrl-C, and shows progress when it is time to.
     fn checkpoint(&self, done: u64, total: u64) -> Result<(), ReadError> {
+        self.look(|since| {
+            if total > 0 {
+                let percent = (done as f64 / total as f64 * 100.0).min(100.0);
+                let size = gomapscope_core::report::size(total);
+                format!("walking: {percent:.0} % of {size} (Ctrl-C ends)")
+            } else {
+                // How much there is to do is not known.
+                format!("searching: {} s (Ctrl-C ends)", since.as_secs())
+            }
+        })
+    }
+
+    /// The same while an event file is read; whether to go on.
+    pub(crate) fn reading(&self, events: u64) -> bool {
+        let events = gomapscope_core::report::thousands(events);
+        self.look(|_| format!("reading: {events} events (Ctrl-C ends)"))
+            .is_ok()
+    }
+
+    fn look(&self, text: impl Fn(Duration) -> String) -> Result<(), ReadError> {
         Python::attach(|py| {
             self.poll(py)?;
             let now = Instant::now();
@@ -75,16 +95,8 @@ impl Pace {
             };
             if due {
                 self.shown.set(Some(now));
-                let text = if total > 0 {
-                    let percent = (done as f64 / total as f64 * 100.0).min(100.0);
-                    let size = gomapscope_core::report::size(total);
-                    format!("walking: {percent:.0} % of {size} (Ctrl-C ends)")
-                } else {
-                    // How much there is to do is not known.
-                    let since = self.started.get().map_or(0, |at| (now - at).as_secs());
-                    format!("searching: {since} s (Ctrl-C ends)")
-                };
-                self.show(py, &text);
+                let since = self.started.get().map_or(Duration::ZERO, |at| now - at);
+                self.show(py, &text(since));
             }
             Ok(())
         })

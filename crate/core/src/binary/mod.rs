@@ -4,6 +4,7 @@ mod buildinfo;
 mod dwarf;
 mod moduledata;
 mod pclntab;
+pub mod prologue;
 pub(crate) mod record;
 mod variables;
 
@@ -16,10 +17,11 @@ pub use record::{Place, Record};
 pub use variables::{ClosureVariable, GlobalVariable, Variable, VariablePlace};
 
 use std::collections::HashMap;
-use std::io::BufReader;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use object::{Object, ObjectSection, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use once_cell::unsync::OnceCell;
 
 use crate::map::Family;
@@ -127,6 +129,35 @@ impl Binary {
     #[must_use]
     pub fn entry(&self) -> u64 {
         self.entry
+    }
+
+    /// Where in the file the byte at the link-time address `address` stands; `None` if it comes
+    /// from no segment of the file.
+    #[must_use]
+    pub fn file_offset(&self, address: u64) -> Option<u64> {
+        with_elf(&self.path, |file| {
+            file.segments().find_map(|segment| {
+                let inside = address.checked_sub(segment.address())?;
+                let (offset, len) = segment.file_range();
+                (inside < len).then(|| offset.checked_add(inside))?
+            })
+        })
+        .ok()?
+    }
+
+    /// Fills `buffer` with what the file has at the link-time address `address`; whether it has
+    /// all of it.
+    #[must_use]
+    pub fn file_bytes(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let Some(offset) = self.file_offset(address) else {
+            return false;
+        };
+        let mut read = || -> std::io::Result<()> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_exact(buffer)
+        };
+        read().is_ok()
     }
 
     /// Whether the file is loaded at an address of the kernel's choice.

@@ -211,27 +211,124 @@ pub(crate) const HEAP_ARENA_25: Declared = Declared {
            [pagesPerArena / 8]uint8 pageUseSpanInlineMarkBits [pagesPerArena / 8]uint8",
 };
 
-/// Of go1.21 and go1.22.
+/// Of go1.21.
 pub(crate) const G_21: Declared = Declared {
     name: "g",
     since: 21,
-    until: 22,
+    until: 21,
     files: RUNTIME2,
-    text: "type g struct { stack stack stackguard0 uintptr stackguard1 uintptr _panic *_panic \
-           _defer *_defer m *m sched gobuf syscallsp uintptr syscallpc uintptr stktopsp uintptr \
-           param unsafe.Pointer atomicstatus atomic.Uint32 stackLock uint32 goid uint64",
+    text: "type g struct { stack stack stackguard0 uintptr stackguard1 uintptr _panic \
+           *_panic _defer *_defer m *m sched gobuf syscallsp uintptr syscallpc uintptr \
+           stktopsp uintptr param unsafe.Pointer atomicstatus atomic.Uint32 stackLock uint32 \
+           goid uint64 schedlink guintptr waitsince int64 waitreason waitReason preempt bool \
+           preemptStop bool preemptShrink bool asyncSafePoint bool paniconfault bool \
+           gcscandone bool throwsplit bool activeStackChans bool parkingOnChan atomic.Bool \
+           raceignore int8 tracking bool trackingSeq uint8 trackingStamp int64 runnableTime \
+           int64 lockedm muintptr sig uint32 writebuf []byte sigcode0 uintptr sigcode1 \
+           uintptr sigpc uintptr parentGoid uint64 gopc uintptr ancestors *[]ancestorInfo \
+           startpc uintptr racectx uintptr waiting *sudog cgoCtxt []uintptr labels \
+           unsafe.Pointer",
 };
 
-/// Of go1.23 to go1.27.
+/// Of go1.22.
+pub(crate) const G_22: Declared = Declared {
+    name: "g",
+    since: 22,
+    until: 22,
+    files: RUNTIME2,
+    text: "type g struct { stack stack stackguard0 uintptr stackguard1 uintptr _panic \
+           *_panic _defer *_defer m *m sched gobuf syscallsp uintptr syscallpc uintptr \
+           stktopsp uintptr param unsafe.Pointer atomicstatus atomic.Uint32 stackLock uint32 \
+           goid uint64 schedlink guintptr waitsince int64 waitreason waitReason preempt bool \
+           preemptStop bool preemptShrink bool asyncSafePoint bool paniconfault bool \
+           gcscandone bool throwsplit bool activeStackChans bool parkingOnChan atomic.Bool \
+           inMarkAssist bool coroexit bool raceignore int8 nocgocallback bool tracking bool \
+           trackingSeq uint8 trackingStamp int64 runnableTime int64 lockedm muintptr sig \
+           uint32 writebuf []byte sigcode0 uintptr sigcode1 uintptr sigpc uintptr parentGoid \
+           uint64 gopc uintptr ancestors *[]ancestorInfo startpc uintptr racectx uintptr \
+           waiting *sudog cgoCtxt []uintptr labels unsafe.Pointer",
+};
+
+/// Of go1.23.
 pub(crate) const G_23: Declared = Declared {
     name: "g",
     since: 23,
+    until: 23,
+    files: RUNTIME2,
+    text: "type g struct { stack stack stackguard0 uintptr stackguard1 uintptr _panic \
+           *_panic _defer *_defer m *m sched gobuf syscallsp uintptr syscallpc uintptr \
+           syscallbp uintptr stktopsp uintptr param unsafe.Pointer atomicstatus \
+           atomic.Uint32 stackLock uint32 goid uint64 schedlink guintptr waitsince int64 \
+           waitreason waitReason preempt bool preemptStop bool preemptShrink bool \
+           asyncSafePoint bool paniconfault bool gcscandone bool throwsplit bool \
+           activeStackChans bool parkingOnChan atomic.Bool inMarkAssist bool coroexit bool \
+           raceignore int8 nocgocallback bool tracking bool trackingSeq uint8 trackingStamp \
+           int64 runnableTime int64 lockedm muintptr sig uint32 writebuf []byte sigcode0 \
+           uintptr sigcode1 uintptr sigpc uintptr parentGoid uint64 gopc uintptr ancestors \
+           *[]ancestorInfo startpc uintptr racectx uintptr waiting *sudog cgoCtxt []uintptr \
+           labels unsafe.Pointer",
+};
+
+/// Of go1.24.
+pub(crate) const G_24: Declared = Declared {
+    name: "g",
+    since: 24,
+    until: 24,
+    files: RUNTIME2,
+    text: "type g struct { stack stack stackguard0 uintptr stackguard1 uintptr _panic \
+           *_panic _defer *_defer m *m sched gobuf syscallsp uintptr syscallpc uintptr \
+           syscallbp uintptr stktopsp uintptr param unsafe.Pointer atomicstatus \
+           atomic.Uint32 stackLock uint32 goid uint64 schedlink guintptr waitsince int64 \
+           waitreason waitReason preempt bool preemptStop bool preemptShrink bool \
+           asyncSafePoint bool paniconfault bool gcscandone bool throwsplit bool \
+           activeStackChans bool parkingOnChan atomic.Bool inMarkAssist bool coroexit bool \
+           raceignore int8 nocgocallback bool tracking bool trackingSeq uint8 trackingStamp \
+           int64 runnableTime int64 lockedm muintptr fipsIndicator uint8 sig uint32 writebuf \
+           []byte sigcode0 uintptr sigcode1 uintptr sigpc uintptr parentGoid uint64 gopc \
+           uintptr ancestors *[]ancestorInfo startpc uintptr racectx uintptr waiting *sudog \
+           cgoCtxt []uintptr labels unsafe.Pointer",
+};
+
+/// Of go1.25.
+pub(crate) const G_25: Declared = Declared {
+    name: "g",
+    since: 25,
+    until: 25,
+    files: RUNTIME2,
+    text: "type g struct { stack stack stackguard0 uintptr stackguard1 uintptr _panic \
+           *_panic _defer *_defer m *m sched gobuf syscallsp uintptr syscallpc uintptr \
+           syscallbp uintptr stktopsp uintptr param unsafe.Pointer atomicstatus \
+           atomic.Uint32 stackLock uint32 goid uint64 schedlink guintptr waitsince int64 \
+           waitreason waitReason preempt bool preemptStop bool preemptShrink bool \
+           asyncSafePoint bool paniconfault bool gcscandone bool throwsplit bool \
+           activeStackChans bool parkingOnChan atomic.Bool inMarkAssist bool coroexit bool \
+           raceignore int8 nocgocallback bool tracking bool trackingSeq uint8 trackingStamp \
+           int64 runnableTime int64 lockedm muintptr fipsIndicator uint8 syncSafePoint bool \
+           runningCleanups atomic.Bool sig uint32 writebuf []byte sigcode0 uintptr sigcode1 \
+           uintptr sigpc uintptr parentGoid uint64 gopc uintptr ancestors *[]ancestorInfo \
+           startpc uintptr racectx uintptr waiting *sudog cgoCtxt []uintptr labels \
+           unsafe.Pointer",
+};
+
+/// Of go1.26 and go1.27.
+pub(crate) const G_26: Declared = Declared {
+    name: "g",
+    since: 26,
     until: 27,
     files: RUNTIME2,
-    text: "type g struct { stack stack stackguard0 uintptr stackguard1 uintptr _panic *_panic \
-           _defer *_defer m *m sched gobuf syscallsp uintptr syscallpc uintptr syscallbp uintptr \
-           stktopsp uintptr param unsafe.Pointer atomicstatus atomic.Uint32 stackLock uint32 goid \
-           uint64",
+    text: "type g struct { stack stack stackguard0 uintptr stackguard1 uintptr _panic \
+           *_panic _defer *_defer m *m sched gobuf syscallsp uintptr syscallpc uintptr \
+           syscallbp uintptr stktopsp uintptr param unsafe.Pointer atomicstatus \
+           atomic.Uint32 stackLock uint32 goid uint64 schedlink guintptr waitsince int64 \
+           waitreason waitReason preempt bool preemptStop bool preemptShrink bool \
+           asyncSafePoint bool paniconfault bool gcscandone bool throwsplit bool \
+           activeStackChans bool parkingOnChan atomic.Bool inMarkAssist bool coroexit bool \
+           raceignore int8 nocgocallback bool tracking bool trackingSeq uint8 trackingStamp \
+           int64 runnableTime int64 lockedm muintptr fipsIndicator uint8 fipsOnlyBypass bool \
+           ditWanted bool syncSafePoint bool runningCleanups atomic.Bool sig uint32 secret \
+           int32 writebuf []byte sigcode0 uintptr sigcode1 uintptr sigpc uintptr parentGoid \
+           uint64 gopc uintptr ancestors *[]ancestorInfo startpc uintptr racectx uintptr \
+           waiting *sudog cgoCtxt []uintptr labels unsafe.Pointer",
 };
 
 /// Of go1.21 to go1.24.
@@ -376,7 +473,11 @@ const ALL: &[Declared] = &[
     HEAP_ARENA_23,
     HEAP_ARENA_25,
     G_21,
+    G_22,
     G_23,
+    G_24,
+    G_25,
+    G_26,
     M_21,
     M_25,
     GOBUF_21,
@@ -559,7 +660,7 @@ fn size_of(kind: &str, arch: Option<&str>, minor: u16) -> Option<(u64, u64)> {
     }
     Some(match kind {
         "uintptr" | "uint64" | "float64" | "gclinkptr" | "guintptr" | "unsafe.Pointer"
-        | "bucketType" | "atomic.Uintptr" | "atomic.Uint64" => (8, 8),
+        | "muintptr" | "int64" | "bucketType" | "atomic.Uintptr" | "atomic.Uint64" => (8, 8),
         "int32" | "uint32" | "atomic.Uint32" => (4, 4),
         // Structs of words that are declared here whole.
         "stack" | "gobuf" | "special" => {
@@ -569,7 +670,8 @@ fn size_of(kind: &str, arch: Option<&str>, minor: u16) -> Option<(u64, u64)> {
         // runtime/mcleanup.go: call, fn, arg.
         "cleanupFn" => (24, 8),
         "uint16" => (2, 2),
-        "uint8" | "byte" | "bool" | "spanClass" | "mSpanStateBox" => (1, 1),
+        "uint8" | "byte" | "bool" | "int8" | "waitReason" | "atomic.Bool" | "spanClass"
+        | "mSpanStateBox" => (1, 1),
         "string" => (16, 8),
         "sys.NotInHeap" => (0, 1),
         // runtime/stack.go: n int32, bytedata *uint8.
@@ -661,7 +763,10 @@ mod tests {
             assert_eq!(at("g", minor, "m"), 48);
             assert_eq!(at("m", minor, "procid"), procid);
         }
+        let labels = [21, 22, 23, 24, 25, 26, 27].map(|minor| at("g", minor, "labels"));
+        assert_eq!(labels, [344, 344, 352, 352, 344, 352, 352]);
         assert_eq!((at("gobuf", 24, "lr"), at("gobuf", 25, "lr")), (40, 32));
+        assert_eq!((at("gobuf", 24, "bp"), at("gobuf", 25, "bp")), (48, 40));
     }
 
     #[test]

@@ -15,7 +15,9 @@ pub fn complete(command: &str, line: &str, word: &str) -> Option<Vec<String>> {
     };
     let (before, token) = scan(definition, line);
     let candidates = match before {
-        Before::Value(Value::Choice(words)) => words.iter().map(|&word| word.to_owned()).collect(),
+        Before::Value(Value::Choice(words) | Value::Choices(words)) => {
+            words.iter().map(|&word| word.to_owned()).collect()
+        }
         Before::Value(Value::Count) => vec!["unlimited".to_owned()],
         Before::Value(Value::Type) | Before::Expression => return expression(definition),
         Before::Value(_) => Vec::new(),

@@ -20,6 +20,16 @@ pub enum Command {
     Snapshot,
     /// `go-map-stats`: the summary and the verdict.
     Stats,
+    /// `go-map-trace`: the trace as it stands.
+    Trace,
+    /// `go-map-trace report`: what an event file tells.
+    TraceReport,
+    /// `go-map-trace start`: events while the program runs.
+    TraceStart,
+    /// `go-map-trace status`: the same as `go-map-trace`.
+    TraceStatus,
+    /// `go-map-trace stop`: the end of it.
+    TraceStop,
 }
 
 /// What a command takes besides options.
@@ -35,18 +45,24 @@ pub enum Operand {
     Many,
     /// One or more expressions, or none where an option stands for all.
     ManyOrAll,
+    /// Any number of expressions.
+    Any,
+    /// The name of one file.
+    File,
     /// One file or two.
     Files,
 }
 
 impl Operand {
-    /// `none`, `one`, `many` or `files`: what the Python shells ask.
+    /// `none`, `one`, `many`, `any`, `file` or `files`: what the Python shells ask.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::One | Self::OneOrType => "one",
             Self::Many | Self::ManyOrAll => "many",
+            Self::Any => "any",
+            Self::File => "file",
             Self::Files => "files",
         }
     }
@@ -59,6 +75,8 @@ impl Operand {
             Self::One => "EXPR",
             Self::OneOrType => "EXPR|TYPE",
             Self::Many | Self::ManyOrAll => "EXPR...",
+            Self::Any => "[EXPR]...",
+            Self::File => "FILE",
             Self::Files => "A [B]",
         }
     }
@@ -70,8 +88,16 @@ impl Operand {
 pub enum OptionId {
     /// `-all`
     All,
+    /// `-all` that is no row count
+    AllMaps,
     /// `-buckets`
     Buckets,
+    /// `-density`
+    Density,
+    /// `-engine`
+    Engine,
+    /// `-every`
+    Every,
     /// `-force`
     Force,
     /// `-garbage`
@@ -86,8 +112,12 @@ pub enum OptionId {
     Key,
     /// `-limit` and `-top`
     Limit,
+    /// `-max`
+    Max,
     /// `-min`
     Min,
+    /// `-on`
+    On,
     /// `-only`
     Only,
     /// `-o`
@@ -100,10 +130,14 @@ pub enum OptionId {
     Quick,
     /// `-range`
     Range,
+    /// `-rate`
+    Rate,
     /// `-scan`
     Scan,
     /// `-sort`
     Sort,
+    /// `-stack`
+    Stack,
     /// `-type`
     Type,
 }
@@ -125,6 +159,10 @@ pub enum Value {
     Size,
     /// One of these words, or a unique abbreviation.
     Choice(&'static [&'static str]),
+    /// Some of these words, or unique abbreviations, separated by commas.
+    Choices(&'static [&'static str]),
+    /// A number, 1 or more unless the option says otherwise; the placeholder names it.
+    Number(&'static str),
 }
 
 impl Value {
@@ -139,6 +177,8 @@ impl Value {
             Self::Range => Some("A:B".to_owned()),
             Self::Size => Some("SIZE".to_owned()),
             Self::Choice(words) => Some(words.join("|")),
+            Self::Choices(words) => Some(words.join("|") + "[,...]"),
+            Self::Number(name) => Some(name.to_owned()),
         }
     }
 }
@@ -431,6 +471,93 @@ const QUICK_SAVED: OptionDefinition = OptionDefinition {
     ..QUICK
 };
 
+const EVERY_MAP: OptionDefinition = OptionDefinition {
+    id: OptionId::AllMaps,
+    name: "all",
+    value: Value::Flag,
+    help: "Trace every map of the program; the same as naming none.",
+};
+
+const DENSITY: OptionDefinition = OptionDefinition {
+    id: OptionId::Density,
+    name: "density",
+    value: Value::Flag,
+    help: "Walk the map at each event, to record its hole density; dear for large maps.",
+};
+
+const ENGINE: OptionDefinition = OptionDefinition {
+    id: OptionId::Engine,
+    name: "engine",
+    value: Value::Choice(&["auto", "break", "uprobe", "watch"]),
+    help: "How to see events. break: breakpoints in the runtime; has stacks and labels, costs 0.15 \
+           to 0.25 ms an event. watch: hardware watchpoints on at most 4 named maps; sees only \
+           when a map's storage is replaced as a whole (a Swiss map: its directory). uprobe: the \
+           kernel's probes, for root on Linux; about 2 us an event, no labels. The default, auto, \
+           takes uprobe where it can for -on assign and delete, else break.",
+};
+
+const EVERY: OptionDefinition = OptionDefinition {
+    id: OptionId::Every,
+    name: "every",
+    value: Value::Number("N"),
+    help: "Record one event of N.",
+};
+
+const FORCE_OUTPUT: OptionDefinition = OptionDefinition {
+    id: OptionId::Force,
+    name: "force",
+    value: Value::Flag,
+    help: "Overwrite the FILE of -o.",
+};
+
+const MAX: OptionDefinition = OptionDefinition {
+    id: OptionId::Max,
+    name: "max",
+    value: Value::Number("N"),
+    help: "End the trace after N events; the program goes on.",
+};
+
+const OUTPUT_EVENTS: OptionDefinition = OptionDefinition {
+    id: OptionId::Output,
+    name: "o",
+    value: Value::Text("FILE"),
+    help: "Write events to FILE as JSON Lines, gzipped if its name ends in .gz, instead of to the \
+           terminal. An existing FILE is kept unless -force is given.",
+};
+
+const ON: OptionDefinition = OptionDefinition {
+    id: OptionId::On,
+    name: "on",
+    value: Value::Choices(&["growth", "assign", "delete", "create", "overflow", "all"]),
+    help: "What to record: growth (the default: larger or new storage, splits of tables, clear), \
+           assign (every write), delete (every delete and clear), create (every map that is made, \
+           and the first group of a Swiss map), overflow (every overflow bucket of a classic map), \
+           or several, separated by commas.",
+};
+
+const RATE: OptionDefinition = OptionDefinition {
+    id: OptionId::Rate,
+    name: "rate",
+    value: Value::Number("HZ"),
+    help: "Record at most HZ events a second. The others are counted; they cost the program as \
+           much.",
+};
+
+const STACK: OptionDefinition = OptionDefinition {
+    id: OptionId::Stack,
+    name: "stack",
+    value: Value::Number("DEPTH"),
+    help: "Record DEPTH calls of each stack, inlined ones included; 0 for none. The default is 16.",
+};
+
+const LIMIT_EVENTS: OptionDefinition = OptionDefinition {
+    id: OptionId::Limit,
+    name: "limit",
+    value: Value::Count,
+    help: "List at most N maps, growths of each map and stacks; 0 or unlimited lists all. \
+           The default suits a screen.",
+};
+
 /// The explanation of EXPR that every map command shares.
 const EXPRESSION: &str = "EXPR is any gdb expression whose value is a Go map: a variable, a field, \
      *p, $map, or an address together with -type. A pointer to a map and an interface that holds \
@@ -687,6 +814,120 @@ const DEFINITIONS: &[Definition] = &[
             "A figure that could not be read in full is flagged: the verdict then begins with \
              Interrupted or Not exact.",
         ],
+    },
+    Definition {
+        command: Command::Trace,
+        name: "go-map-trace",
+        summary: "Record what happens to Go maps while the program runs.",
+        operand: Operand::None,
+        options: &[JSON],
+        about: &[
+            "go-map-trace start begins a trace, stop ends it, report tells what an event file \
+             holds. Without any of these words: the trace as it stands, as go-map-trace status.",
+        ],
+        examples: &[Example {
+            line: "go-map-trace",
+            shows: "What is traced, what was recorded, what it cost.",
+        }],
+        notes: &[],
+    },
+    Definition {
+        command: Command::TraceReport,
+        name: "go-map-trace report",
+        summary: "Tell how maps grew, and who made them grow, from an event file.",
+        operand: Operand::File,
+        options: &[JSON, LIMIT_EVENTS],
+        about: &[
+            "FILE was written by go-map-trace start -o, or by go-map-ring -o; it may be in the \
+             writing still, or have lost its end. No program is needed.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-trace report events.jsonl",
+                shows: "Each map's growth over time, and the calls that caused it.",
+            },
+            Example {
+                line: "| go-map-trace report -json events.jsonl.gz | jq '.maps[0].stacks'",
+                shows: "The stacks under which the map with most new storage grew.",
+            },
+        ],
+        notes: &[],
+    },
+    Definition {
+        command: Command::TraceStart,
+        name: "go-map-trace start",
+        summary: "Begin to record growths, or writes, of Go maps.",
+        operand: Operand::Any,
+        options: &[
+            EVERY_MAP,
+            DENSITY,
+            ENGINE,
+            EVERY,
+            FORCE_OUTPUT,
+            JSON,
+            MAX,
+            OUTPUT_EVENTS,
+            ON,
+            RATE,
+            STACK,
+            TYPE,
+        ],
+        about: &[
+            "Then let the program run: continue. Each event has time, goroutine, thread, stack and \
+             pprof labels of who did it, and addresses, sizes and capacities of what it did. \
+             Without EXPR every map is traced.",
+            "A map is traced by the address it has now: name it again when the program put \
+             another one in its place.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-trace start main.sessions",
+                shows: "A line for each growth of that map.",
+            },
+            Example {
+                line: "go-map-trace start -all -o growth.jsonl.gz",
+                shows: "Every growth of every map, into a file.",
+            },
+            Example {
+                line: "go-map-trace start m -on assign -max 1000 -o writes.jsonl",
+                shows: "The next 1,000 writes to one map, and who does them.",
+            },
+        ],
+        notes: &[
+            "The program's results stay the same; it runs slower. go-map-trace status tells what \
+             an event costs it. Kill gdb by no signal that it cannot catch while a trace by \
+             breakpoints is on: a program attached to keeps them until they are removed.",
+        ],
+    },
+    Definition {
+        command: Command::TraceStatus,
+        name: "go-map-trace status",
+        summary: "Show what is traced, what was recorded and what it costs.",
+        operand: Operand::None,
+        options: &[JSON],
+        about: &[
+            "Duplicates are stops at the same call once more, because a signal came between; they \
+             are not recorded. Lost are stops whose registers or memory could not be read, and \
+             records that the kernel dropped.",
+        ],
+        examples: &[Example {
+            line: "go-map-trace status",
+            shows: "Engine, functions, counts, cost of an event.",
+        }],
+        notes: &[],
+    },
+    Definition {
+        command: Command::TraceStop,
+        name: "go-map-trace stop",
+        summary: "End the trace: remove all breakpoints and probes, close the file.",
+        operand: Operand::None,
+        options: &[JSON],
+        about: &["A trace ends by itself when the program exits, executes another or is detached."],
+        examples: &[Example {
+            line: "go-map-trace stop",
+            shows: "What was recorded.",
+        }],
+        notes: &[],
     },
 ];
 

@@ -15,4 +15,6 @@ pub use definition::{
     definitions,
 };
 pub use help::{help_text, markdown_table};
-pub use parse::{BucketRange, Limit, Only, Options, Pattern, Request, Sort, UsageError, parse};
+pub use parse::{
+    BucketRange, Engine, Limit, Only, Options, Pattern, Request, Sort, UsageError, parse,
+};

@@ -58,10 +58,58 @@ pub struct Options {
     pub pattern: Option<Pattern>,
     /// `-buckets`
     pub buckets: bool,
+    /// `-density`
+    pub density: bool,
+    /// `-engine`
+    pub engine: Engine,
+    /// `-every N`
+    pub every: Option<u64>,
+    /// `-max N`
+    pub max: Option<u64>,
     /// `-o FILE`
     pub output: Option<String>,
+    /// The words of `-on`
+    pub on: Vec<&'static str>,
+    /// `-rate HZ`
+    pub rate: Option<u64>,
     /// `-scan`
     pub scan: bool,
+    /// `-stack DEPTH`
+    pub stack: Option<u64>,
+}
+
+/// The words of `-engine`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// As fits.
+    #[default]
+    Auto,
+    /// Breakpoints.
+    Break,
+    /// The kernel's probes.
+    Uprobe,
+    /// Hardware watchpoints.
+    Watch,
+}
+
+impl Engine {
+    /// As the option spells it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Break => "break",
+            Self::Uprobe => "uprobe",
+            Self::Watch => "watch",
+        }
+    }
+
+    fn of(word: &str) -> Self {
+        [Self::Break, Self::Uprobe, Self::Watch]
+            .into_iter()
+            .find(|engine| engine.word() == word)
+            .unwrap_or_default()
+    }
 }
 
 impl Options {
@@ -312,7 +360,7 @@ pub enum UsageError {
     #[error("{0} needs an expression: {1}")]
     MissingExpression(&'static str, String),
     /// The command needs the name of a file.
-    #[error("{0} needs a file: {1}")]
+    #[error("{0} needs the name of a file: {1}")]
     MissingFile(&'static str, String),
     /// The command takes fewer files.
     #[error("{0} compares two files at most: {1}")]
@@ -516,7 +564,7 @@ fn unknown_hint(definition: &Definition, name: &str) -> String {
         .map(|option| (distance(option.name, name), option))
         .min_by_key(|(distance, _)| *distance);
     let escape = match definition.operand {
-        Operand::None => "",
+        Operand::None | Operand::File | Operand::Files => "",
         _ => "; if it is part of the expression, put -- before that",
     };
     if let Some((distance, option)) = closest
@@ -646,6 +694,23 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
         OptionId::Output | OptionId::Pprof if value.is_empty() => {
             return Err(bad("the name of a file is needed".to_owned()));
         }
+        // Naming no map means the same.
+        OptionId::AllMaps => {}
+        OptionId::Density => options.density = true,
+        OptionId::Engine => options.engine = Engine::of(choice(option, value).map_err(bad)?),
+        OptionId::On => {
+            for word in value.split(',') {
+                options.on.push(choice(option, word.trim()).map_err(bad)?);
+            }
+        }
+        OptionId::Every => options.every = Some(positive(value).map_err(bad)?),
+        OptionId::Max => options.max = Some(positive(value).map_err(bad)?),
+        OptionId::Rate => options.rate = Some(positive(value).map_err(bad)?),
+        OptionId::Stack => {
+            let depth = number(value).filter(|depth| *depth <= STACK_MAX);
+            options.stack =
+                Some(depth.ok_or_else(|| bad(format!("0 to {STACK_MAX} calls are possible")))?);
+        }
         OptionId::Pprof => options.pprof = Some(value.to_owned()),
         OptionId::Output => options.output = Some(value.to_owned()),
         OptionId::Pattern if value.is_empty() => {
@@ -661,13 +726,22 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
     Ok(())
 }
 
+/// Calls of one stack that can be recorded.
+const STACK_MAX: u64 = 512;
+
+fn positive(value: &str) -> Result<u64, String> {
+    number(value)
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "a number above 0 is needed".to_owned())
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The word of an option that `value` is, or abbreviates; an error says what would fit.
 fn choice(option: &OptionDefinition, value: &str) -> Result<&'static str, String> {
-    let Value::Choice(words) = option.value else {
+    let (Value::Choice(words) | Value::Choices(words)) = option.value else {
         return Ok("");
     };
     if let Some(exact) = words.iter().find(|word| **word == value) {
@@ -771,10 +845,14 @@ fn contradictions(definition: &Definition, given: &[OptionId]) -> Result<(), Usa
         });
     }
     if definition.command == Command::Snapshot {
-        return saved(given);
+        saved(given)?;
     }
-    if given.contains(&OptionId::Force) && !given.contains(&OptionId::Pprof) {
-        return Err(UsageError::Alone("-force", "-pprof FILE"));
+    let (file, name) = match definition.command {
+        Command::Scan => (OptionId::Pprof, "-pprof FILE"),
+        _ => (OptionId::Output, "-o FILE"),
+    };
+    if given.contains(&OptionId::Force) && !given.contains(&file) {
+        return Err(UsageError::Alone("-force", name));
     }
     for (option, name, reason) in [
         (
@@ -838,13 +916,6 @@ fn saved(given: &[OptionId]) -> Result<(), UsageError> {
             return Err(UsageError::Alone(name, "-scan"));
         }
     }
-    if given.contains(&OptionId::Quick) && given.contains(&OptionId::Holders) {
-        return Err(UsageError::Contradiction {
-            first: "-quick",
-            second: "-holders",
-            reason: "holders are found by following types",
-        });
-    }
     Ok(())
 }
 
@@ -898,9 +969,16 @@ fn expressions(
     // An open bracket may have kept spaces at the end.
     let text = parts.join(" ").trim_end().to_owned();
     match (definition.operand, text.is_empty()) {
-        (Operand::None, true) => Ok(Vec::new()),
+        (Operand::None | Operand::Any, true) => Ok(Vec::new()),
         (Operand::None, false) => {
             let word = text.split_whitespace().next().unwrap_or_default();
+            if definition.command == Command::Trace {
+                let what = "; it is followed by start, status, stop or report";
+                return Err(UsageError::UnexpectedExpression(
+                    definition.name,
+                    what.to_owned(),
+                ));
+            }
             let meant = definitions()
                 .iter()
                 .find(|other| other.name.strip_prefix("go-map-") == Some(word))
@@ -923,7 +1001,9 @@ fn expressions(
                 definition.usage(),
             )),
         },
-        (Operand::Files, true) => Err(UsageError::MissingFile(definition.name, definition.usage())),
+        (Operand::File | Operand::Files, true) => {
+            Err(UsageError::MissingFile(definition.name, definition.usage()))
+        }
         (Operand::ManyOrAll, true) if options.scan => Ok(Vec::new()),
         (_, true) => Err(UsageError::MissingExpression(
             definition.name,
@@ -933,6 +1013,7 @@ fn expressions(
             definition.name,
             " beside -scan, which saves all maps".to_owned(),
         )),
+        (Operand::File, false) => Ok(vec![unquote(&text)]),
         (Operand::Files, false) => {
             let files: Vec<String> = split(&text)?.into_iter().map(unquote).collect();
             match files.len() {
@@ -944,7 +1025,7 @@ fn expressions(
             }
         }
         (Operand::One | Operand::OneOrType, false) => Ok(vec![text]),
-        (Operand::Many | Operand::ManyOrAll, false) => {
+        (Operand::Many | Operand::ManyOrAll | Operand::Any, false) => {
             Ok(split(&text)?.into_iter().map(str::to_owned).collect())
         }
     }
@@ -1094,7 +1175,7 @@ mod tests {
         assert_eq!(of("-all -- -a").expressions, ["-a"]);
         assert_eq!(
             error("go-map-diff", "-json"),
-            "go-map-diff needs a file: go-map-diff [OPTION]... [--] A [B]"
+            "go-map-diff needs the name of a file: go-map-diff [OPTION]... [--] A [B]"
         );
         assert!(error("go-map-diff", "a b c").contains("two files at most"));
         assert!(error("go-map-diff", "a -all -top 3").contains("-top"));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::HeapError;
-use crate::binary::{FrameInfo, Functions, Module, Record, modules};
+use crate::binary::{Dwarf, FrameInfo, Functions, Module, Place, Record, modules};
 use crate::gotype::Types;
 use crate::map::Defects;
 use crate::memory::{
@@ -41,7 +41,7 @@ const COPYSTACK: u32 = 8;
 /// `_Gdeadextra`, since go1.26: waits for a thread of C's.
 const DEAD_EXTRA: u32 = 11;
 /// No release has as many.
-const STATUS_MAX: u32 = 16;
+pub(super) const STATUS_MAX: u32 = 16;
 
 /// The registers of a thread, by the names that gdb has for them (`rax`, `rip`, `x0`,
 /// `sp`).
@@ -79,7 +79,7 @@ impl ThreadRegisters {
     }
 
     /// The link register of arm64.
-    fn lr(&self) -> Option<u64> {
+    pub(super) fn lr(&self) -> Option<u64> {
         self.first(["x30", "lr"])
     }
 
@@ -177,8 +177,9 @@ pub struct StackFrame {
 }
 
 /// Where the fields lie.
-struct Layout {
-    abi: Abi,
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) abi: Abi,
     g: Record,
     g_len: u64,
     procid: u64,
@@ -186,6 +187,7 @@ struct Layout {
     sp: u64,
     pc: u64,
     lr: u64,
+    pub(super) bp: Option<u64>,
 }
 
 const G_FIELDS: &[&str] = &[
@@ -200,18 +202,20 @@ const G_FIELDS: &[&str] = &[
 
 /// One `g` as it stands in memory.
 #[derive(Debug, Clone, Copy)]
-struct RawG {
-    id: u64,
-    status: u32,
+pub(super) struct RawG {
+    pub(super) id: u64,
+    pub(super) status: u32,
     lo: u64,
     hi: u64,
     m: u64,
-    sched: [u64; 3],
-    syscall: [u64; 2],
+    /// Stack pointer, program counter, link register.
+    pub(super) sched: [u64; 3],
+    /// Stack pointer, program counter.
+    pub(super) syscall: [u64; 2],
 }
 
 impl RawG {
-    fn stack(&self) -> Option<Span> {
+    pub(super) fn stack(&self) -> Option<Span> {
         let len = self.hi.checked_sub(self.lo)?;
         let sound = self.lo != 0 && len > 0 && len <= STACK_MAX && self.lo.is_multiple_of(8);
         sound.then_some(Span {
@@ -219,23 +223,37 @@ impl RawG {
             len,
         })
     }
+
+    /// Whether it goes on where it left Go. So does a goroutine that was preempted in a
+    /// call of C's.
+    pub(super) fn in_syscall(&self) -> bool {
+        self.status == SYSCALL || self.syscall[0] != 0
+    }
 }
 
 impl Layout {
-    fn of(types: &Types) -> Result<Self, HeapError> {
+    pub(super) fn of(types: &Types) -> Result<Self, HeapError> {
         let binary = types.binary();
-        let abi = binary.abi();
+        let minor = binary
+            .version()
+            .and_then(|version| Some(version.release?.minor));
+        Self::find(binary.dwarf(), (binary.abi(), binary.arch()), minor)
+    }
+
+    /// By the debug information, else by the declarations of release `minor`.
+    pub(super) fn find(
+        dwarf: Option<&Dwarf>,
+        target: (Abi, Option<&str>),
+        minor: Option<u16>,
+    ) -> Result<Self, HeapError> {
+        let abi = target.0;
         if abi != Abi::LE64 {
             let reason = "only 64-bit little-endian targets are supported";
             return Err(HeapError::Unknown(reason.to_owned()));
         }
-        let minor = binary
-            .version()
-            .and_then(|version| Some(version.release?.minor));
         let record = |name: &str, fields: &[&str]| {
             let unknown = || HeapError::Unknown(format!("runtime.{name} is not known"));
-            let target = (abi, binary.arch());
-            let record = Record::find(name, binary.dwarf(), target, minor).ok_or_else(unknown)?;
+            let record = Record::find(name, dwarf, target, minor).ok_or_else(unknown)?;
             let len = record.span_of(fields);
             let whole = fields.iter().all(|field| record.field(field).is_some());
             if whole && len <= RECORD_MAX {
@@ -257,10 +275,28 @@ impl Layout {
             sp: at(&gobuf, "sp"),
             pc: at(&gobuf, "pc"),
             lr: at(&gobuf, "lr"),
+            bp: gobuf.field("bp").map(|field| field.offset),
         })
     }
 
-    fn decode(&self, bytes: &[u8]) -> Option<RawG> {
+    /// Where `procid` lies in an `m`.
+    pub(super) fn procid(&self) -> u64 {
+        self.procid
+    }
+
+    /// A field of `g`.
+    pub(super) fn field(&self, name: &str) -> Option<Place> {
+        self.g.field(name)
+    }
+
+    /// Bytes of a `g` that hold what is decoded and the fields named; `None` beyond what
+    /// may be read.
+    pub(super) fn span_of(&self, names: &[&str]) -> Option<usize> {
+        let len = self.g_len.max(self.g.span_of(names));
+        (len <= RECORD_MAX).then_some(len as usize)
+    }
+
+    pub(super) fn decode(&self, bytes: &[u8]) -> Option<RawG> {
         let word = |name: &str, more: u64| {
             let at = self.g.field(name)?.offset.checked_add(more)?;
             self.abi.pointer_at(bytes, usize::try_from(at).ok()?)
@@ -478,9 +514,7 @@ pub fn goroutines(
                 goroutine.registers = Some(index);
             }
         } else {
-            // Also a goroutine that was preempted in a call of C's keeps where it left Go.
-            let syscall = raw.status == SYSCALL || raw.syscall[0] != 0;
-            let [sp, pc, lr] = if syscall {
+            let [sp, pc, lr] = if raw.in_syscall() {
                 [raw.syscall[0], raw.syscall[1], 0]
             } else {
                 raw.sched
@@ -554,6 +588,16 @@ pub fn stack_frames(
     memory: &dyn Memory,
     goroutine: &Goroutine,
 ) -> Vec<StackFrame> {
+    innermost_frames(functions, memory, goroutine, FRAMES_MAX)
+}
+
+/// The same, so many at most.
+pub(super) fn innermost_frames(
+    functions: &Functions,
+    memory: &dyn Memory,
+    goroutine: &Goroutine,
+    most: usize,
+) -> Vec<StackFrame> {
     let abi = functions.abi();
     let uses_lr = functions.link_register();
     let word = u64::from(abi.pointer_size);
@@ -561,7 +605,7 @@ pub fn stack_frames(
     let (mut pc, mut sp) = (goroutine.pc, goroutine.sp);
     let mut lr = if uses_lr { goroutine.lr } else { 0 };
     let mut exact = true;
-    while frames.len() < FRAMES_MAX && pc != 0 {
+    while frames.len() < most.min(FRAMES_MAX) && pc != 0 {
         let innermost = frames.is_empty();
         let at = if exact { pc } else { pc - 1 };
         let Some(function) = functions.frame_info(memory, at) else {
@@ -625,11 +669,11 @@ pub fn stack_frames(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::memory::Image;
 
-    fn module(base: u64) -> Module {
+    pub(in crate::heap) fn module(base: u64) -> Module {
         let span = |offset: u64, len: u64| Span {
             start: base + offset,
             len,
@@ -658,7 +702,7 @@ mod tests {
 
     /// Four functions of 0x100 bytes: `f`, of 0x18 bytes of stack from its fourth byte on,
     /// `g`, of none, `top`, where stacks end, and `bad`, whose table ends at once.
-    fn tables() -> Image {
+    pub(in crate::heap) fn tables() -> Image {
         let mut bytes = vec![0; 0x2000];
         let mut put = |at: usize, data: &[u8]| bytes[at..at + data.len()].copy_from_slice(data);
         put(6, &[1, 8]);
@@ -714,7 +758,7 @@ mod tests {
         }
     }
 
-    fn stack(words: &[u64]) -> Vec<u8> {
+    pub(in crate::heap) fn stack(words: &[u64]) -> Vec<u8> {
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.resize(0x1000, 0);
         bytes

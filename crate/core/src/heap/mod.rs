@@ -4,12 +4,21 @@
 //! Offsets come from the debug information of the executable, else from the declarations of
 //! its release ([`crate::binary::Record`]).
 
+mod callers;
+mod current;
 mod goroutine;
 mod locate;
 mod owned;
 mod profile;
 mod span;
 
+pub use callers::{
+    CALLERS_MAX, Callers, Symbol, Symbols, WalkEnd, Way, callers, callers_by_frame_pointers,
+    callers_by_frame_sizes,
+};
+pub use current::{
+    GoroutineReader, GoroutineState, LABEL_TEXT_MAX, LABELS_MAX, Label, Labels, StackRegisters,
+};
 pub use goroutine::{
     Goroutine, StackFrame, ThreadRegisters, dwarf_register, functions, goroutines, stack_frames,
 };

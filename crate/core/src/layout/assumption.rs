@@ -98,6 +98,16 @@ const fn kinds(since: u16, until: u16, text: &'static str) -> Assumption {
     }
 }
 
+const fn labels(statement: &'static str, since: u16, until: u16, text: &'static str) -> Assumption {
+    Assumption {
+        statement,
+        since,
+        until,
+        files: &["runtime/pprof/label.go"],
+        proof: Proof::Text(text),
+    }
+}
+
 const fn everywhere(
     statement: &'static str,
     files: &'static [&'static str],
@@ -115,13 +125,15 @@ const fn everywhere(
 const MODULEDATA: &str = "without debug information: moduledata's fields up to next";
 const MSPAN: &str = "without debug information: mspan's fields up to largeType";
 const MHEAP: &str = "without debug information: mheap's fields up to arenas";
-const GOROUTINE: &str = "without debug information: g's fields up to goid";
+const GOROUTINE: &str = "without debug information: g's fields up to labels";
 const THREAD: &str = "without debug information: m's fields up to procid";
 const GOBUF: &str = "without debug information: where a goroutine stopped";
 const STACK: &str = "without debug information: a goroutine's stack";
 const SPECIAL: &str = "without debug information: what records of an object begin with";
 const CLEANUP: &str = "without debug information: an object's cleanup";
 const FINBLOCK: &str = "without debug information: finalizers that wait";
+const LABEL_LIST: &str = "a set of labels is a slice of pairs of strings";
+const LABEL_SET: &str = "that slice is all there is in a set of labels";
 const HEAP_ARENA: &str = "without debug information: heapArena's first fields";
 
 /// All rows.
@@ -384,7 +396,11 @@ pub const ASSUMPTIONS: &[Assumption] = &[
     declared(HEAP_ARENA, record::HEAP_ARENA_23),
     declared(HEAP_ARENA, record::HEAP_ARENA_25),
     declared(GOROUTINE, record::G_21),
+    declared(GOROUTINE, record::G_22),
     declared(GOROUTINE, record::G_23),
+    declared(GOROUTINE, record::G_24),
+    declared(GOROUTINE, record::G_25),
+    declared(GOROUTINE, record::G_26),
     declared(THREAD, record::M_21),
     declared(THREAD, record::M_25),
     declared(GOBUF, record::GOBUF_21),
@@ -432,6 +448,42 @@ pub const ASSUMPTIONS: &[Assumption] = &[
         &["runtime/proc.go"],
         "allgs = append(allgs, gp)",
     ),
+    everywhere(
+        "g.labels points to the set of labels",
+        &["runtime/pprof/runtime.go"],
+        "ctxLabels, _ := ctx.Value(labelContextKey{}).(*labelMap) \
+         runtime_setProfLabel(unsafe.Pointer(ctxLabels))",
+    ),
+    labels(
+        "a set of labels is a map",
+        21,
+        23,
+        "type labelMap map[string]string",
+    ),
+    labels(
+        LABEL_LIST,
+        24,
+        25,
+        "type label struct { key string value string } type LabelSet struct { list []label }",
+    ),
+    Assumption {
+        statement: LABEL_LIST,
+        since: 26,
+        until: LAST,
+        files: &["internal/runtime/pprof/label/labelset.go"],
+        proof: Proof::Text(
+            "type Label struct { Key string Value string } type Set struct { List []Label }",
+        ),
+    },
+    labels(LABEL_SET, 24, 25, "type labelMap struct { LabelSet }"),
+    labels(LABEL_SET, 26, LAST, "type labelMap struct { label.Set }"),
+    Assumption {
+        statement: "the return address stands above the frame pointer saved",
+        since: FIRST,
+        until: LAST,
+        files: &["runtime/tracestack.go", "runtime/trace.go"],
+        proof: Proof::Text("pcBuf[i] = *(*uintptr)(unsafe.Pointer(uintptr(fp) + goarch.PtrSize))"),
+    },
     declared(
         "what stands in front of a function's tables",
         record::FUNC_21,

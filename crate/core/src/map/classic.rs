@@ -44,6 +44,13 @@ pub(crate) fn array_len(layout: &MapLayout, b: u8) -> u64 {
     usable.checked_div(unit).unwrap_or(base)
 }
 
+/// Bytes of the array that makeBucketArray makes for `b`: main buckets and preallocated
+/// overflow buckets.
+#[must_use]
+pub fn classic_array_bytes(layout: &MapLayout, b: u8) -> u64 {
+    array_len(layout, b).saturating_mul(layout.unit_size as u64)
+}
+
 /// Of so many preallocated overflow buckets a counting walk keeps the states and
 /// the link (16 bytes each): those of a map of 300 million entries.
 const BRIEFS: usize = 1 << 21;

@@ -14,6 +14,7 @@ pub use defect::{DEFECTS_KEPT, Defect, Defects};
 pub use slots::{SlotState, Slots};
 
 pub(crate) use classic::array_len;
+pub use classic::classic_array_bytes;
 pub(crate) use swiss::max_load;
 
 use crate::layout::{Header, MapLayout};

@@ -1,0 +1,3 @@
+module assigns
+
+go 1.21
