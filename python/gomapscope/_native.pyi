@@ -255,8 +255,8 @@ def diff(
 class Trace:
     """A running trace: what stops mean, and what the kernel's probes see."""
 
-    def sites(self) -> list[tuple[int, int, str, bytes]]:
-        """Where to stop: number, address, function, the code there."""
+    def sites(self) -> list[tuple[int, int, bytes, bool]]:
+        """Where to stop: number, address, the code there, worth a hardware breakpoint."""
     def watches(self) -> list[tuple[int, int, int]]:
         """What to watch: the map's header, address and size of the word."""
     def hit(

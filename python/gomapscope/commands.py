@@ -145,10 +145,13 @@ class MapCommand(gdb.Command):
             # The last word as a shell sees it: gdb breaks words at dashes, too.
             token = "" if not text or text[-1].isspace() else text.split()[-1]
             found = _native.complete(self._name, text, token)
+            if found is None and self._operand in FILES:
+                if text.strip() == token:
+                    return gdb.COMPLETE_FILENAME
+                # gdb would take what stands before it for a part of the name.
+                found = completion.files(token)
             if found is None:
-                # gdb's own completion takes the whole argument for one name.
-                complete = completion.files if self._operand in FILES else completion.words
-                token, found = complete(text)
+                token, found = completion.words(text)
         except Exception:  # an exception here would be printed into the command line
             return gdb.COMPLETE_NONE
         # gdb asks twice, first (without a word) only for where words break.

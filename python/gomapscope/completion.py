@@ -32,20 +32,19 @@ def words(text: str) -> tuple[str, list[str]]:
     return token, sorted(found)[:_MOST]
 
 
-def files(text: str) -> tuple[str, list[str]]:
-    """The unfinished file name at the end of ``text``, and what it may become."""
-    token = "" if not text or text[-1].isspace() else text.split()[-1]
-    folder, name = os.path.split(token)
+def files(token: str) -> list[str]:
+    """The files and folders whose names begin with ``token``."""
+    folder, slash, start = token.rpartition("/")
     try:
-        listed = sorted(os.scandir(os.path.expanduser(folder) or "."), key=lambda it: it.name)
+        with os.scandir(os.path.expanduser(folder + slash) or ".") as entries:
+            names = [
+                f"{folder}{slash}{entry.name}" + ("/" if entry.is_dir() else "")
+                for entry in entries
+                if entry.name.startswith(start)
+            ]
     except OSError:
-        return token, []
-    found = [
-        os.path.join(folder, entry.name) + ("/" if entry.is_dir() else "")
-        for entry in listed
-        if entry.name.startswith(name) and (name or not entry.name.startswith("."))
-    ]
-    return token, found[:_MOST]
+        return []
+    return sorted(names)[:_MOST]
 
 
 def _fields(token: str) -> list[str]:

@@ -117,7 +117,7 @@ def _events(arguments: Sequence[str]) -> None:
         request = _native.parse(_REPORT, argument_line(arguments, True))
         _native.events_report(request, request.expressions[0], _style(), progress, _writer())
     except _native.Error as error:
-        raise Error(one_line(error)) from None
+        raise Error(one_line(error).replace(_REPORT, "gomapscope events")) from None
     finally:
         progress("")
 

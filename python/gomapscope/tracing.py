@@ -90,8 +90,9 @@ done
 class _Site(gdb.Breakpoint):
     """One instruction of the runtime."""
 
-    def __init__(self, trace: Trace, number: int, address: int) -> None:
-        super().__init__(f"*{address:#x}", gdb.BP_BREAKPOINT, internal=True)
+    def __init__(self, trace: Trace, number: int, address: int, hardware: bool) -> None:
+        kind = gdb.BP_HARDWARE_BREAKPOINT if hardware else gdb.BP_BREAKPOINT
+        super().__init__(f"*{address:#x}", kind, internal=True)
         self.silent = True
         self._trace = trace
         self._number = number
@@ -176,6 +177,11 @@ class Trace:
         from . import _native
 
         engine = request.engine
+        if any(other.engine == "uprobe" for other in _active):
+            # Two traps at one instruction would put each other back.
+            raise Error("kernel probes are on: stop that trace first")
+        if engine == "uprobe" and any(other.engine == "break" for other in _active):
+            raise Error("a trace by breakpoints is on: stop it first")
         if engine == "watch":
             if not maps:
                 raise Error("watchpoints need maps: name at most 4, or use -engine break")
@@ -210,11 +216,17 @@ class Trace:
 
     def _break(self, arch: str) -> None:
         sites = self._native.sites()
-        if self._local and gdb.selected_inferior().was_attached:
-            traps = [(address, code) for _, address, _, code in sites]
+        attached = gdb.selected_inferior().was_attached
+        if self._local and attached:
+            traps = [(address, code) for _, address, code, _ in sites]
             self._guard = _Guard(self._pid, traps, arch)
-        for number, address, _, _ in sites:
-            self._points.append(_Site(self, number, address))
+        # A signal that comes while a thread stands at a breakpoint makes gdb stop there once
+        # more, unless it is one of the hardware's.  Those cannot be taken out of a program that
+        # outlives a killed gdb, which only one does that gdb was attached to.
+        frequent = sum(1 for *_, hot in sites if hot)
+        hardware = self._local and not attached and frequent <= _WATCHES - _in_hardware()
+        for number, address, _, hot in sites:
+            self._points.append(_Site(self, number, address, hot and hardware))
 
     def _watch(self) -> None:
         language = gdb.parameter("language")
@@ -335,6 +347,17 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"<gomapscope.Trace by {self.engine}, {self._ended or 'active'}>"
+
+
+def _in_hardware() -> int:
+    """Debug registers that the user's own breakpoints and watchpoints need."""
+    kinds = (
+        gdb.BP_HARDWARE_BREAKPOINT,
+        gdb.BP_HARDWARE_WATCHPOINT,
+        gdb.BP_READ_WATCHPOINT,
+        gdb.BP_ACCESS_WATCHPOINT,
+    )
+    return sum(1 for point in gdb.breakpoints() if point.enabled and point.type in kinds)
 
 
 def _clock() -> tuple[int, int, int]:

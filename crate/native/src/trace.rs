@@ -283,8 +283,9 @@ fn kernel(
 
 #[pymethods]
 impl Trace {
-    /// Where to stop: number, address, function, the bytes of code there.
-    fn sites(&self) -> Vec<(usize, u64, String, Vec<u8>)> {
+    /// Where to stop: number, address, the bytes of code there, and whether that is worth
+    /// a hardware breakpoint.
+    fn sites(&self) -> Vec<(usize, u64, Vec<u8>, bool)> {
         let Engine::Stops(recorder) = &self.engine else {
             return Vec::new();
         };
@@ -292,7 +293,7 @@ impl Trace {
         sites
             .map(|(number, site)| {
                 let code = site.code.clone();
-                (number, site.address, site.function.clone(), code)
+                (number, site.address, code, site.role.is_frequent())
             })
             .collect()
     }

@@ -1013,9 +1013,14 @@ fn expressions(
             definition.name,
             " beside -scan, which saves all maps".to_owned(),
         )),
-        (Operand::File, false) => Ok(vec![unquote(&text)]),
-        (Operand::Files, false) => {
-            let files: Vec<String> = split(&text)?.into_iter().map(unquote).collect();
+        (Operand::File | Operand::Files, false) => {
+            let files: Vec<String> = match definition.operand {
+                Operand::File => vec![unquote(&text)],
+                _ => split(&text)?.into_iter().map(unquote).collect(),
+            };
+            if files.iter().any(String::is_empty) {
+                return Err(UsageError::MissingFile(definition.name, definition.usage()));
+            }
             match files.len() {
                 0..=2 => Ok(files),
                 _ => Err(UsageError::TooManyFiles(
@@ -1177,6 +1182,7 @@ mod tests {
             error("go-map-diff", "-json"),
             "go-map-diff needs the name of a file: go-map-diff [OPTION]... [--] A [B]"
         );
+        assert!(error("go-map-diff", "a ''").contains("needs the name of a file"));
         assert!(error("go-map-diff", "a b c").contains("two files at most"));
         assert!(error("go-map-diff", "a -all -top 3").contains("-top"));
     }

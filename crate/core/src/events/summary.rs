@@ -1,6 +1,7 @@
 //! What an event file tells, built event by event in bounded memory: what each map
 //! went through, and which calls made it grow.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -1384,7 +1385,7 @@ fn largest(growths: Vec<GrowthRow>, limit: usize) -> Vec<GrowthRow> {
         return growths;
     }
     let mut ranked: Vec<(usize, GrowthRow)> = growths.into_iter().enumerate().collect();
-    ranked.sort_by_key(|map| std::cmp::Reverse((map.1.new_bytes, map.0)));
+    ranked.sort_by_key(|(position, growth)| Reverse((growth.new_bytes, *position)));
     ranked.truncate(limit);
     ranked.sort_by_key(|(position, _)| *position);
     ranked.into_iter().map(|(_, growth)| growth).collect()
@@ -1394,4 +1395,367 @@ fn rows(limit: Option<u64>) -> usize {
     limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Clock, EventWriter, SCHEMA};
+    use super::*;
+
+    const MAP: u64 = 0xc000_0120;
+
+    fn header(maps: &[&str]) -> Header {
+        Header {
+            schema: SCHEMA.to_owned(),
+            engine: "break".to_owned(),
+            maps: maps.iter().map(|map| (*map).to_owned()).collect(),
+            clock: Some(Clock {
+                t_mono_ns: 1000,
+                t_wall_ns: 5_000_000,
+                error_ns: 1,
+            }),
+            ..Header::default()
+        }
+    }
+
+    fn frame(function: &str, line: u32) -> Frame {
+        Frame {
+            function: function.to_owned(),
+            file: "/src/a.go".to_owned(),
+            line,
+            inlined: false,
+        }
+    }
+
+    /// A growth from `old` to `new` slots of 10 bytes.
+    fn grow(seq: u64, map: u64, old: u64, new: u64) -> Event {
+        Event {
+            t_mono_ns: Some(1000 + seq * 100),
+            type_name: Some("map[string]int".to_owned()),
+            len: Some(old),
+            capacity: Some(new),
+            old_capacity: Some(old),
+            map_capacity: Some(new),
+            size: Some(new * 10),
+            old_size: Some(old * 10),
+            stack: vec![
+                frame("runtime.mapassign", 1),
+                frame("reflect.mapassign", 2),
+                frame("main.fill", 3),
+                frame("main.main", 4),
+            ],
+            ..Event::new(seq, Op::Grow, map)
+        }
+    }
+
+    fn summed(maps: &[&str], events: &[Event]) -> Summary {
+        let mut summary = Summary::new(&header(maps));
+        for event in events {
+            summary.add(event);
+        }
+        summary.finish(Finish::Open);
+        summary
+    }
+
+    fn all(summary: &Summary) -> Vec<MapRow> {
+        (0..summary.maps())
+            .map(|position| summary.row(position, None).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_map_that_doubles() {
+        let events: Vec<Event> = (0..5)
+            .map(|i| grow(i + 1, MAP, if i == 0 { 0 } else { 8 << (i - 1) }, 8 << i))
+            .collect();
+        let summary = summed(&["main.cache"], &events);
+        let rows = all(&summary);
+        let [row] = rows.as_slice() else {
+            panic!("{rows:?}")
+        };
+        assert_eq!(row.expression.as_deref(), Some("main.cache"));
+        assert_eq!((row.slots.first, row.slots.last), (Some(0), Some(128)));
+        assert_eq!(row.slots.delta, Some(128));
+        assert_eq!(row.new_bytes, (8 + 16 + 32 + 64 + 128) * 10);
+        assert_eq!(row.released_bytes, (8 + 16 + 32 + 64) * 10);
+        assert_eq!((row.first_ns, row.last_ns), (Some(100), Some(500)));
+        assert_eq!(row.growths.len(), 5);
+        assert_eq!(row.growths[4].slots_before, Some(64));
+        assert_eq!(
+            row.growths[4].caller.as_ref().unwrap().function,
+            "main.fill"
+        );
+        assert_eq!(row.history[1].new_bytes, 240);
+        assert_eq!(summary.callers(0), [(frame("main.fill", 3), 2480, 5)]);
+        let totals = summary.totals();
+        assert_eq!((totals.events, totals.maps), (5, 1));
+        assert_eq!(totals.start_ns, Some(1000));
+        assert_eq!(totals.start_wall_ns, Some(5_000_000));
+        assert_eq!(totals.duration_ns, Some(500));
+        assert_eq!(totals.ops, BTreeMap::from([("grow", 5)]));
+    }
+
+    #[test]
+    fn an_address_may_become_another_maps() {
+        let other = Event {
+            type_name: Some("map[int]bool".to_owned()),
+            ..grow(3, MAP, 64, 128)
+        };
+        let untyped = Event {
+            type_name: None,
+            ..grow(4, MAP, 128, 256)
+        };
+        let created = Event {
+            type_name: Some("map[int]bool".to_owned()),
+            capacity: Some(0),
+            ..Event::new(5, Op::Create, MAP)
+        };
+        let fewer = Event {
+            type_name: Some("map[int]bool".to_owned()),
+            ..grow(7, MAP, 8, 16)
+        };
+        let events = [
+            grow(1, MAP, 8, 16),
+            grow(2, MAP, 16, 32),
+            other.clone(),
+            untyped,
+            created,
+            Event {
+                type_name: Some("map[int]bool".to_owned()),
+                ..grow(6, MAP, 0, 512)
+            },
+            fewer.clone(),
+            // The first storage of a map that had storage: it is another one.
+            Event {
+                type_name: fewer.type_name.clone(),
+                ..grow(8, MAP, 0, 1024)
+            },
+        ];
+        let mut rows = all(&summed(&["main.cache"], &events));
+        rows.sort_by_key(|row| row.life);
+        let told: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                (
+                    row.life,
+                    row.events,
+                    row.slots.last,
+                    row.expression.is_some(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1, 2, Some(32), true),
+                (2, 2, Some(256), false),
+                (3, 2, Some(512), false),
+                (4, 1, Some(16), false),
+                (5, 1, Some(1024), false),
+            ]
+        );
+    }
+
+    #[test]
+    fn expressions_are_not_guessed() {
+        let named = |maps: &[&str], events: &[Event]| -> Vec<Option<String>> {
+            let rows = all(&summed(maps, events));
+            rows.into_iter().map(|row| row.expression).collect()
+        };
+        let two = [grow(1, MAP, 0, 16), grow(2, 0x40, 0, 8)];
+        assert_eq!(named(&["main.m"], &two), [None, None]);
+        assert_eq!(named(&["main.m", "main.n"], &two), [None, None]);
+        let by_address = format!("{MAP:#x}");
+        assert_eq!(
+            named(&["main.m", &by_address], &two),
+            [Some(by_address.clone()), None]
+        );
+        // Nobody can have asked for a map that was made later.
+        let made = [Event::new(1, Op::Create, MAP), grow(2, MAP, 0, 8)];
+        assert_eq!(named(&["main.m"], &made), [None]);
+    }
+
+    #[test]
+    fn what_is_absent_stays_unknown() {
+        let bare = |seq, op| Event::new(seq, op, MAP);
+        let mut growth = grow(1, MAP, 8, 16);
+        growth.map_capacity = None;
+        let row = &all(&summed(&[], &[growth.clone()]))[0];
+        assert_eq!((row.slots.first, row.slots.last), (None, None));
+        assert_eq!(row.slots.delta, Some(8));
+        growth.old_capacity = None;
+        let row = &all(&summed(&[], &[growth, bare(2, Op::Grow)]))[0];
+        assert_eq!(row.slots.delta, None);
+        assert_eq!(row.without_size, 1);
+        assert_eq!(row.growths[1].new_bytes, None);
+        let summary = summed(&[], &[bare(1, Op::Assign)]);
+        assert_eq!(summary.totals().untimed, 1);
+        assert_eq!(summary.totals().last_ns, None);
+        assert_eq!(all(&summary)[0].len.last, None);
+    }
+
+    #[test]
+    fn storage_is_counted_once() {
+        let split = Event {
+            op: Op::Split,
+            capacity: Some(1024),
+            old_capacity: Some(1024),
+            map_capacity: Some(2048),
+            size: Some(10),
+            old_size: Some(10),
+            ..grow(1, MAP, 0, 0)
+        };
+        let row = &all(&summed(&[], &[split]))[0];
+        assert_eq!((row.new_bytes, row.released_bytes), (20, 10));
+        assert_eq!((row.slots.first, row.slots.last), (Some(1024), Some(2048)));
+
+        let block = Some(0x77);
+        let growth = Event {
+            old_block: block,
+            ..grow(1, MAP, 8, 16)
+        };
+        let end = Event {
+            old_block: block,
+            old_size: Some(80),
+            ..Event::new(2, Op::Evacuated, MAP)
+        };
+        let free = Event {
+            op: Op::Free,
+            ..end.clone()
+        };
+        let row = &all(&summed(&[], &[growth, end.clone(), free]))[0];
+        assert_eq!((row.released_bytes, row.freed_bytes), (80, 80));
+        // The growth was before the trace.
+        let row = &all(&summed(&[], &[end]))[0];
+        assert_eq!(row.released_bytes, 80);
+    }
+
+    #[test]
+    fn many_maps_and_stacks_stay_within_bounds_and_sums_are_whole() {
+        let caps = Caps {
+            lives: 16,
+            points: 32,
+            all_points: 300,
+            stacks: 8,
+            of_lives: 20,
+            who: 2,
+            ..CAPS
+        };
+        let mut summary = Summary::with(&header(&[]), caps);
+        let (mut bytes, mut events) = (0, 0);
+        for seq in 0..2000_u64 {
+            let map = MAP + if seq % 2 == 0 { 0 } else { seq % 100 * 48 };
+            let mut event = grow(seq, map, 8, 16);
+            event.stack.push(frame("main.f", (seq % 30) as u32));
+            event.goid = Some(seq);
+            event.labels = [("n".to_owned(), seq.to_string())].into();
+            bytes += event.size.unwrap();
+            events += 1;
+            summary.add(&event);
+            assert!(summary.lives.len() <= caps.lives);
+            assert!(summary.all_points <= caps.all_points);
+            assert!(summary.of_lives <= caps.of_lives);
+            assert!(summary.tallies.len() <= caps.stacks);
+        }
+        summary.finish(Finish::Open);
+        let totals = summary.totals();
+        assert_eq!((totals.events, totals.new_bytes), (events, bytes));
+        let rows = all(&summary);
+        let listed = |of: fn(&MapRow) -> u64| rows.iter().map(of).sum::<u64>();
+        let rest = summary.rest();
+        assert_eq!(listed(|row| row.new_bytes) + rest.new_bytes, bytes);
+        assert_eq!(listed(|row| row.events) + rest.events, events);
+        assert_eq!(rows.len() as u64 + rest.maps, totals.maps);
+        assert_eq!(rows[0].events, 1000);
+        assert!(rows[0].history.len() <= 33 && rows[0].history_total == 1000);
+        // What is not told as a lower bound is whole.
+        let whole = |row: &MapRow| row.at_least || row.events == 20;
+        assert!(rows[1..].iter().all(whole) && rows.iter().any(|row| row.at_least));
+        let (stacks, others) = summary.stacks(Some(3));
+        let known: u64 = stacks.iter().map(|stack| stack.events).sum();
+        assert_eq!((stacks.len(), known + others.events), (3, events));
+        assert!(stacks[0].goroutines_more && stacks[0].labels_more);
+        for row in rows {
+            let known: u64 = row.stacks.iter().map(|stack| stack.events).sum();
+            assert_eq!(known + row.other_stacks.events, row.events);
+        }
+    }
+
+    #[test]
+    fn what_was_read_before_damage_stays() {
+        let folder = std::env::temp_dir().join(format!("summary-{}", std::process::id()));
+        std::fs::remove_dir_all(&folder).ok();
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("a.jsonl");
+        let mut writer = EventWriter::create(&path, false, &header(&[])).unwrap();
+        for seq in 1..=3 {
+            writer.event(&grow(seq, MAP, 8 << seq, 16 << seq)).unwrap();
+        }
+        let ending = Ending {
+            end: "stop".to_owned(),
+            events: 3,
+            t_mono_ns: Some(9000),
+            ..Ending::default()
+        };
+        writer.finish(&ending).unwrap();
+        let read = |go_on: bool| {
+            let mut reader = EventReader::open(&path).unwrap();
+            Summary::read(&mut reader, &mut |_| go_on)
+        };
+        let whole = read(true);
+        assert_eq!(whole.end(), &Finish::Closed(ending));
+        assert_eq!(whole.totals().duration_ns, Some(8000));
+        let bytes = std::fs::read(&path).unwrap();
+        let lines: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] == b'\n').collect();
+        for (end, finish, events) in [
+            (lines[2] + 1, Finish::Open, 2),
+            (lines[2] + 7, Finish::Cut(lines[2] as u64 + 1), 2),
+        ] {
+            std::fs::write(&path, &bytes[..end]).unwrap();
+            let cut = read(true);
+            assert_eq!(cut.end(), &finish);
+            assert_eq!(cut.totals().events, events);
+            assert_eq!(cut.totals().duration_ns, Some(200));
+        }
+        let mut broken = bytes[..=lines[1]].to_vec();
+        broken.extend(b"{]\n");
+        broken.extend(&bytes[lines[1] + 1..]);
+        std::fs::write(&path, &broken).unwrap();
+        let damaged = read(true);
+        assert!(
+            matches!(damaged.end(), Finish::Damaged(reason) if reason.contains("line 3")),
+            "{:?}",
+            damaged.end()
+        );
+        assert_eq!(damaged.totals().events, 1);
+        std::fs::remove_dir_all(folder).ok();
+    }
+
+    proptest! {
+        #[test]
+        fn thinning_keeps_the_ends_and_an_even_spread(
+            total in 1_u64..5000,
+            most in 2_usize..40,
+            later in 2_usize..40,
+        ) {
+            let mut list = Thinned::new();
+            for element in 0..total {
+                list.push(element, most);
+                prop_assert!(list.len() <= most + 1);
+            }
+            list.thin(later);
+            let kept: Vec<u64> = list.iter().copied().collect();
+            prop_assert!(kept.len() <= later.max(2) + 1);
+            prop_assert_eq!(kept.first(), Some(&0));
+            prop_assert_eq!(kept.last(), Some(&(total - 1)));
+            prop_assert_eq!(list.seen, total);
+            let steps: Vec<u64> = kept.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            if let Some((last, even)) = steps.split_last() {
+                prop_assert!(even.iter().all(|step| *step == list.stride));
+                prop_assert!(*last <= list.stride);
+            }
+        }
+    }
 }

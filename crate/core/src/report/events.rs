@@ -18,6 +18,8 @@ use crate::events::{
 /// at closely, stacks.
 const MAPS: u64 = 10;
 const GROWTHS: u64 = 6;
+/// Of the maps after the first.
+const GROWTHS_OF_OTHERS: u64 = 3;
 const STACKS: u64 = 4;
 /// Maps that are looked at closely.
 const CLOSELY: usize = 3;
@@ -215,17 +217,15 @@ impl Page<'_> {
         line.push(Role::Plain, &format!("No event is in {}: ", self.file));
         let whose = match self.summary.header().maps.as_slice() {
             [] => "no map".to_owned(),
-            maps => format!("not {}", maps.join(", ")),
+            [one] => format!("the map {one} not once"),
+            maps => format!("none of {}", count(maps.len() as u64, "map")),
         };
         let on = &self.summary.header().on;
         let on = match on.is_empty() {
             true => String::new(),
             false => format!(" ({})", on.join(", ")),
         };
-        line.push(
-            Role::Plain,
-            &format!("{whose} did anything that was traced{on}."),
-        );
+        line.push(Role::Plain, &format!("{whose} did what was traced{on}."));
         line.fold(self.style, 0, 2, text);
     }
 
@@ -244,7 +244,7 @@ impl Page<'_> {
             sentence += &format!(" in {}", span(duration));
         }
         let mut ops: Vec<(&str, u64)> = totals.ops.iter().map(|(op, n)| (*op, *n)).collect();
-        ops.sort_by_key(|op| std::cmp::Reverse(op.1));
+        ops.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
         let ops: Vec<String> = ops
             .iter()
             .map(|(op, n)| format!("{} {op}", thousands(*n)))
@@ -425,7 +425,12 @@ impl Page<'_> {
             _ => CLOSELY,
         };
         for position in 0..self.summary.maps().min(most) {
-            let Some(row) = self.summary.row(position, self.rows(GROWTHS)) else {
+            let growths = if position == 0 {
+                GROWTHS
+            } else {
+                GROWTHS_OF_OTHERS
+            };
+            let Some(row) = self.summary.row(position, self.rows(growths)) else {
                 continue;
             };
             // One growth says no more than the table does.
@@ -452,7 +457,7 @@ impl Page<'_> {
         if row.history.len() < 2 {
             return;
         }
-        let cells = CELLS.min(self.style.columns().saturating_sub(36)).max(8);
+        let cells = CELLS.min(self.style.columns().saturating_sub(37)).max(8);
         let len: Vec<_> = row
             .history
             .iter()
@@ -481,14 +486,9 @@ impl Page<'_> {
         if row.len.max > last {
             lens += &format!(" (most {})", optional(row.len.max));
         }
-        let first = |points: &[(Option<u64>, Option<u64>)]| points.iter().find_map(|point| point.1);
         let rows = [
             ("len", len, lens),
-            (
-                "slots",
-                capacity.clone(),
-                to(first(&capacity), row.slots.last),
-            ),
+            ("slots", capacity, to(row.slots.first, row.slots.last)),
             ("storage", bytes, bound(row.new_bytes, is_open(row))),
         ];
         for (label, points, words) in rows {
@@ -500,7 +500,7 @@ impl Page<'_> {
             }
             let mut line = self
                 .line()
-                .with(Role::Metadata, &format!("  {label:<8}"))
+                .with(Role::Metadata, &format!("  {label:<9}"))
                 .with(Role::Plain, &sparkline(&points, cells, self.style));
             line.space(2);
             line.push(Role::Plain, &words);
@@ -548,7 +548,7 @@ impl Page<'_> {
         let shown = row.growths.len() as u64;
         if shown < row.growths_total {
             let line = format!(
-                "{} of {} growths (-limit N)",
+                "{} of {} growths, the largest (-limit N)",
                 thousands(shown),
                 thousands(row.growths_total)
             );
@@ -634,11 +634,14 @@ impl Page<'_> {
         }
         line.fold(self.style, 2, 4, text);
         // What the runtime does for its caller is the same in every stack.
-        let own: Vec<&Frame> = stack
-            .frames
-            .iter()
-            .skip_while(|frame| is_runtime(&frame.function) && stack.caller.is_some())
-            .collect();
+        let mut own: Vec<&Frame> = stack.frames.iter().collect();
+        if stack.caller.is_some() {
+            let of_runtime = |frame: &&Frame| is_runtime(&frame.function);
+            own.drain(..own.iter().take_while(|frame| of_runtime(frame)).count());
+            while own.last().is_some_and(of_runtime) {
+                own.pop();
+            }
+        }
         let mut line = self.line();
         for (position, frame) in own.iter().take(FRAMES).enumerate() {
             if position > 0 {
@@ -661,7 +664,7 @@ impl Page<'_> {
         let totals = &self.totals;
         if totals.without_size > 0 {
             lines.push(format!(
-                "{} do not tell the size of the storage they made: a + means at least.",
+                "The size of new storage is missing in {}: a + means at least.",
                 count(totals.without_size, "event")
             ));
         }
@@ -687,14 +690,18 @@ impl Page<'_> {
             );
         }
         if totals.untimed > 0 {
-            lines.push(format!("{} have no time.", count(totals.untimed, "event")));
+            lines.push(format!(
+                "Without a time: {}.",
+                count(totals.untimed, "event")
+            ));
         }
         if self.summary.texts_missing() {
             lines.push(
                 "Names are missing: the file has more different ones than are kept.".to_owned(),
             );
         }
-        lines.extend(self.summary.header().notes.iter().cloned());
+        let notes = &self.summary.header().notes;
+        lines.extend(notes.iter().take(NOTES).cloned());
         let (notes, more) = self.summary.notes();
         for (note, times) in notes.iter().take(NOTES) {
             lines.push(format!("{}: {note}", count(*times, "event")));
@@ -945,10 +952,7 @@ pub fn trace_status(status: &TraceStatus, style: &Style) -> String {
         line.push(Role::Plain, &format!(" in {}", span(took)));
         if let Some(cost) = status.cost_ns.filter(|_| took > 0 && status.hits > 0) {
             let share = status.hits as f64 * cost as f64 / took as f64;
-            line.push(
-                Role::Plain,
-                &format!(" = {} of the time", percent(share.min(1.0))),
-            );
+            line.push(Role::Plain, &format!(" = {} of the time", percent(share)));
         }
     }
     line.push(Role::Plain, ".");
@@ -1134,4 +1138,360 @@ pub fn events_json<E>(
         },
         shown < all,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::events::{Clock, Ending, Op, SCHEMA};
+    use crate::report::testing::{ASCII, PLAIN, check, golden};
+
+    fn frame(function: &str, file: &str, line: u32) -> Frame {
+        Frame {
+            function: function.to_owned(),
+            file: file.to_owned(),
+            line,
+            inlined: false,
+        }
+    }
+
+    fn header() -> Header {
+        Header {
+            schema: SCHEMA.to_owned(),
+            engine: "break".to_owned(),
+            go_version: Some("go1.27.3".to_owned()),
+            program: Some("/srv/sessiond".to_owned()),
+            pid: Some(4711),
+            on: vec!["grow".to_owned()],
+            clock: Some(Clock {
+                t_mono_ns: 0,
+                t_wall_ns: 1,
+                error_ns: 1,
+            }),
+            ..Header::default()
+        }
+    }
+
+    fn grow(seq: u64, map: u64, old: u64) -> Event {
+        let new = if old == 0 { 8 } else { old * 2 };
+        Event {
+            t_mono_ns: Some(seq * seq * 1_000_000),
+            goid: Some(7 + seq % 2),
+            type_name: Some("map[string]int".to_owned()),
+            len: Some(old / 8 * 7),
+            capacity: Some(new),
+            old_capacity: Some(old),
+            map_capacity: Some(new),
+            size: Some(new * 25),
+            old_size: Some(old * 25),
+            stack: vec![
+                frame("runtime.hashGrow", "/go/map.go", 1),
+                frame("main.fill", "/src/cache.go", 33),
+                frame("main.(*Server).handle", "/src/server.go", 118),
+                frame("runtime.goexit", "/go/asm.s", 1),
+            ],
+            labels: [("request".to_owned(), "/login".to_owned())].into(),
+            ..Event::new(seq, Op::Grow, map)
+        }
+    }
+
+    fn summed(header: &Header, events: &[Event], finish: Finish) -> Summary {
+        let mut summary = Summary::new(header);
+        for event in events {
+            summary.add(event);
+        }
+        summary.finish(finish);
+        summary
+    }
+
+    fn doubling() -> Vec<Event> {
+        let mut events: Vec<Event> = (0..18_u32)
+            .map(|i| grow(u64::from(i) + 1, 0xc000_0120, (8 << i) >> 1))
+            .collect();
+        // From 0 to 8.
+        events[0] = grow(1, 0xc000_0120, 0);
+        events
+    }
+
+    #[test]
+    fn a_screen_of_80_columns() {
+        let ending = Ending {
+            end: "stop".to_owned(),
+            events: 20,
+            duplicates: 1,
+            cost_ns: Some(168_000),
+            t_mono_ns: Some(400_000_000),
+            ..Ending::default()
+        };
+        let mut events = doubling();
+        events.push(grow(19, 0xc000_0200, 8));
+        events.push(grow(20, 0xc000_0200, 16));
+        let summary = summed(&header(), &events, Finish::Closed(ending));
+        golden("events", &super::events(&summary, "e.jsonl", None, &PLAIN));
+        golden(
+            "events_ascii",
+            &super::events(&summary, "e.jsonl", Some(Some(1)), &ASCII),
+        );
+    }
+
+    #[test]
+    fn each_end_of_a_file_is_told() {
+        let text = |finish| {
+            let summary = summed(&header(), &doubling(), finish);
+            super::events(&summary, "e.jsonl", None, &PLAIN).replace("\n  ", " ")
+        };
+        let closed = text(Finish::Closed(Ending {
+            end: "stop".to_owned(),
+            events: 19,
+            lost: 3,
+            left_out: 1,
+            ..Ending::default()
+        }));
+        assert!(
+            closed.contains("End: stop. Not whole: the file's end tells of 19 events."),
+            "{closed}"
+        );
+        assert!(
+            closed.contains("3 lost: figures are lower bounds."),
+            "{closed}"
+        );
+        assert!(text(Finish::Open).contains("\nThe file has no end: "));
+        assert!(text(Finish::Cut(1234)).contains("\nThe file is cut at byte 1,234 "));
+        assert!(text(Finish::Damaged("line 3".to_owned())).contains("not readable: line 3"));
+        assert!(text(Finish::Interrupted).starts_with("Interrupted, this is only a part: map"));
+        let none = summed(&header(), &[], Finish::Open);
+        let none = super::events(&none, "e.jsonl", None, &PLAIN);
+        assert!(none.starts_with("No event is in e.jsonl: no map did what was traced (grow).\n"));
+    }
+
+    #[test]
+    fn unknown_figures_are_not_shown_as_known() {
+        let mut events = doubling();
+        for event in &mut events {
+            event.map_capacity = None;
+        }
+        events[3].size = None;
+        let summary = summed(&header(), &events, Finish::Open);
+        let text = super::events(&summary, "e.jsonl", None, &PLAIN).replace("\n  ", " ");
+        assert!(
+            text.contains(" grew: +1,048,576 slots, 50.0 MiB+ of new storage"),
+            "{text}"
+        );
+        assert!(text.contains("is missing in 1 event: a + means"), "{text}");
+        assert!(text.contains("the sum of what growths added"), "{text}");
+    }
+
+    #[test]
+    fn sparklines_hold_a_value_until_the_next() {
+        let of = |points: &[(Option<u64>, Option<u64>)], style| sparkline(points, 8, style);
+        let at = |t, value| (Some(t), Some(value));
+        assert_eq!(of(&[at(0, 1), at(4, 4), at(8, 8)], &PLAIN), "▁▁▁▄▄▄▄█");
+        assert_eq!(of(&[at(0, 1), at(4, 4), at(8, 8)], &ASCII), "___----#");
+        assert_eq!(of(&[(Some(0), None), at(7, 3)], &PLAIN), "       █");
+        assert_eq!(of(&[at(5, 0), at(5, 0)], &PLAIN), "▁▁▁▁▁▁▁▁");
+        let untimed = [(None, Some(1)), (Some(9), Some(8))];
+        assert_eq!(of(&untimed, &PLAIN), "▁▁▁▁▁▁▁█");
+        let all = [at(0, u64::MAX), at(u64::MAX, u64::MAX)];
+        assert_eq!(of(&all, &PLAIN), "████████");
+    }
+
+    #[test]
+    fn one_event_is_one_line() {
+        let mut event = grow(11, 0xc000_0120, 8192);
+        event.t_mono_ns = Some(2_234_567_890);
+        event.len = Some(6657);
+        let names = BTreeMap::from([(0xc000_0120, "main.cache".to_owned())]);
+        let line = |event: &Event, width| {
+            let style = Style { width, ..PLAIN };
+            event_line(event, &names, Some(1_000_000_000), &style)
+        };
+        assert_eq!(
+            line(&event, 110),
+            "+1.234 s  grow  main.cache  8,192 → 16,384 slots  400.0 KiB  len 6,657  \
+             main.fill cache.go:33  goroutine 8\n"
+        );
+        assert_eq!(line(&event, 200).matches("request=/login").count(), 1);
+        let mut other = event.clone();
+        other.map = 0x10;
+        other.type_name = Some(format!("map[string]{}", "x".repeat(99)));
+        let text = line(&other, 80);
+        assert!(text.contains("8,192 → 16,384 slots  400.0 KiB"), "{text}");
+        let bare = Event::new(1, Op::Delete, 0x10);
+        assert_eq!(line(&bare, 80), "delete  0x10\n");
+        assert_eq!(
+            event_line(&Event::new(2, Op::Grow, 0x10), &names, None, &ASCII),
+            "grow  0x10\n"
+        );
+    }
+
+    fn status() -> TraceStatus {
+        TraceStatus {
+            engine: "break".to_owned(),
+            active: true,
+            seconds: Some(3.2),
+            on: vec!["grow".to_owned(), "split".to_owned()],
+            hits: 2051,
+            events: 2000,
+            left_out: 51,
+            cost_ns: Some(168_000),
+            own_ns: Some(41_000),
+            functions: vec!["runtime.hashGrow".to_owned()],
+            ..TraceStatus::default()
+        }
+    }
+
+    #[test]
+    fn a_status_begins_with_its_cost() {
+        let text = trace_status(&status(), &PLAIN);
+        assert_eq!(
+            text.replace("\n  the", " the").lines().next().unwrap(),
+            "breakpoints, 168 us a hit (41 us of it ours), 2,051 hits in 3.2 s = 10.8 % of the time."
+        );
+        assert!(
+            text.contains("2,000 events, 51 left out on request"),
+            "{text}"
+        );
+        let none = trace_status(&TraceStatus::default(), &PLAIN);
+        assert_eq!(none, "No trace is on: go-map-trace start begins one.\n");
+        let json = trace_status_json(&status());
+        let value: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["schema"], "gomapscope.trace-status/1");
+        assert_eq!(
+            (&value["hits"], &value["active"]),
+            (&2051.into(), &true.into())
+        );
+        assert!(value.get("ended").is_none() && json.ends_with("}\n"));
+    }
+
+    fn document(summary: &Summary, limit: Option<u64>) -> Value {
+        let mut text = String::new();
+        let done: Result<(), Infallible> = events_json(summary, "e.jsonl", limit, &mut |part| {
+            text.push_str(part);
+            Ok(())
+        });
+        done.unwrap();
+        assert_eq!(text.matches('\n').count(), 1);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_document_is_whole() {
+        let mut events = doubling();
+        events.push(grow(19, 0xc000_0200, 8));
+        let summary = summed(&header(), &events, Finish::Cut(7));
+        let value = document(&summary, None);
+        assert_eq!(value["schema"], "gomapscope.events-report/1");
+        assert_eq!(value["end"], serde_json::json!({"state": "cut", "byte": 7}));
+        assert_eq!(value["totals"]["events"], 19);
+        assert_eq!(value["maps"][0]["address"], "0xc0000120");
+        assert_eq!(value["maps"][0]["growths"].as_array().unwrap().len(), 18);
+        assert_eq!(
+            value["maps"][0]["stacks"][0]["caller"]["function"],
+            "main.fill"
+        );
+        assert_eq!(value["truncated"], false);
+        let one = document(&summary, Some(1));
+        assert_eq!(one["maps"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            (&one["truncated"], &one["maps_total"]),
+            (&true.into(), &2.into())
+        );
+    }
+
+    /// Any text; of white space, what is trimmed at the end of lines.
+    fn any_text() -> impl Strategy<Value = String> {
+        any::<String>()
+            .prop_map(|text| text.replace(|c: char| c.is_whitespace() && !c.is_control(), " "))
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        let number = || prop::option::of(prop_oneof![0..9_u64, any::<u64>()]);
+        (
+            (0..Op::ALL.len(), 0..4_u64, any::<u64>()),
+            (number(), number(), number(), number(), number()),
+            (number(), number(), number(), number(), number()),
+            prop::option::of(any::<f64>()),
+            prop::option::of(any_text()),
+            prop::collection::vec((any_text(), any_text(), any::<u32>()), 0..4),
+            prop::collection::btree_map(any_text(), any_text(), 0..3),
+        )
+            .prop_map(|(kind, a, b, hole_density, text, stack, labels)| Event {
+                t_mono_ns: a.0,
+                t_wall_ns: a.1,
+                goid: a.2,
+                len: a.3,
+                capacity: a.4,
+                old_capacity: b.0,
+                map_capacity: b.1,
+                size: b.2,
+                old_size: b.3,
+                old_block: b.4,
+                hole_density,
+                notes: text.iter().cloned().collect(),
+                type_name: text,
+                stack: stack
+                    .into_iter()
+                    .map(|(function, file, line)| frame(&function, &file, line))
+                    .collect(),
+                labels,
+                ..Event::new(kind.2, Op::ALL[kind.0], kind.1)
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn any_events_are_harmless_text(
+            events in prop::collection::vec(any_event(), 0..12),
+            hostile in any_text(),
+            number in prop::option::of(any::<u64>()),
+        ) {
+            let header = Header {
+                engine: hostile.clone(),
+                program: Some(hostile.clone()),
+                maps: vec![hostile.clone()],
+                notes: vec![hostile.clone()],
+                ..header()
+            };
+            let ending = Ending {
+                end: hostile.clone(),
+                events: 3,
+                lost: 1,
+                cost_ns: number,
+                t_mono_ns: number,
+                ..Ending::default()
+            };
+            let summary = summed(&header, &events, Finish::Closed(ending));
+            check(|style| super::events(&summary, &hostile, None, style));
+            check(|style| super::events(&summary, &hostile, Some(None), style));
+            let value = document(&summary, None);
+            prop_assert_eq!(&value["totals"]["events"], events.len());
+            let names = BTreeMap::from([(1, hostile.clone())]);
+            for event in &events {
+                check(|style| {
+                    let line = event_line(event, &names, number, style);
+                    assert_eq!(line.matches('\n').count(), 1);
+                    line
+                });
+            }
+            let status = TraceStatus {
+                engine: hostile.clone(),
+                ended: Some(hostile.clone()),
+                failure: Some(hostile.clone()),
+                maps: vec![hostile.clone()],
+                seconds: events.first().and_then(|event| event.hole_density),
+                hits: number.unwrap_or(0),
+                cost_ns: number,
+                own_ns: number,
+                ..status()
+            };
+            check(|style| trace_status(&status, style));
+        }
+    }
 }

@@ -648,6 +648,15 @@ impl Worker {
         match session.stop(&mut |hit| decoder.take(&hit)) {
             Ok(status) => {
                 decoder.sink.counts.lost += status.lost + status.unattributed;
+                let seen = status.events + status.foreign + status.unattributed;
+                let passed: u64 = status.probes.iter().map(|probe| probe.passages).sum();
+                // Lost stacks count as lost records, too.
+                if passed > seen + status.lost {
+                    state.notes.push(format!(
+                        "the kernel counted {passed} hits, of this program's other processes as \
+                         well; {seen} of them were recorded"
+                    ));
+                }
                 if status.broken_pages > 0 {
                     let pages = status.broken_pages;
                     state.failure = Some(format!("{pages} pages of kernel records are damaged"));

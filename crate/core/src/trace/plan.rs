@@ -146,6 +146,12 @@ impl Role {
         }
     }
 
+    /// Growths come through here most often: a stop there must be cheap.
+    #[must_use]
+    pub fn is_frequent(self) -> bool {
+        matches!(self, Self::Split | Self::ClassicGrow | Self::ClassicGrown)
+    }
+
     /// In which argument, from 0, the function takes the map's header.
     pub(super) fn map(self) -> Option<Argument> {
         Some(Argument(match self {

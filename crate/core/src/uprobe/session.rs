@@ -380,6 +380,8 @@ pub struct Session {
     words: Vec<u64>,
     /// The newest record of the turn before: all older ones have been read.
     seen: u64,
+    /// Pages that the last turn read.
+    pages: usize,
     status: Status,
     made: bool,
 }
@@ -487,6 +489,7 @@ impl Session {
             pending: Vec::new(),
             words: Vec::new(),
             seen: 0,
+            pages: 0,
             made: true,
         };
         // From here on, dropping the session takes everything away.
@@ -758,6 +761,7 @@ impl Session {
 
     /// Reads every ring. Up to which time none has more, and what went wrong.
     fn turn(&mut self) -> (u64, Result<(), UprobeError>) {
+        self.pages = 0;
         let mut drained = u64::MAX;
         let mut outcome = Ok(());
         let mut page = vec![0; self.layout.page.size];
@@ -774,6 +778,7 @@ impl Session {
                     Ok(len) => {
                         let page = page.get(..len).unwrap_or_default();
                         newest = self.take_page(ring.cpu, page).or(newest);
+                        self.pages += 1;
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -1092,15 +1097,15 @@ impl Session {
         );
         let mut outcome = disabled;
         loop {
-            let pending = self.pending.len();
             let (drained, turn) = self.turn();
             let failed = turn.is_err();
             outcome = outcome.and(turn);
-            if drained != u64::MAX && !failed {
-                self.hand_on(drained, sink);
-            }
-            if failed || self.pending.len() == pending {
+            if failed || self.pages == 0 {
                 break;
+            }
+            // A ring that was not read to its end may have older records than others.
+            if drained != u64::MAX {
+                self.hand_on(drained, sink);
             }
         }
         self.hand_on(u64::MAX, sink);
