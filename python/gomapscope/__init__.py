@@ -17,19 +17,39 @@ Outside gdb the package imports too; only what needs a program being debugged ra
 from __future__ import annotations
 
 from ._definitions import VERSION as __version__
-from .api import Bucket, Entry, Event, FoundMap, Frame, Map, Stats, scan, trace
+from .api import (
+    Bucket,
+    Diff,
+    Entry,
+    Event,
+    FoundMap,
+    Frame,
+    Map,
+    MapChange,
+    Saved,
+    Stats,
+    diff,
+    scan,
+    snapshot,
+    trace,
+)
 from .errors import Error
 
 __all__ = [
     "Bucket",
+    "Diff",
     "Entry",
     "Error",
     "Event",
     "FoundMap",
     "Frame",
     "Map",
+    "MapChange",
+    "Saved",
     "Stats",
     "__version__",
+    "diff",
     "scan",
+    "snapshot",
     "trace",
 ]

@@ -155,7 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     summary = _lower(console.events_summary())
     subparsers.add_parser("events", help=summary, add_help=False)
     for name, summary in console.names().items():
-        subparsers.add_parser(name, help=f"on a core file: {_lower(summary)}", add_help=False)
+        where = "" if name == "diff" else "on a core file: "
+        subparsers.add_parser(name, help=where + _lower(summary), add_help=False)
     return parser
 
 

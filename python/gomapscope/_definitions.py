@@ -91,6 +91,50 @@ DEFINITIONS: list[dict[str, str]] = [
         ),
     },
     {
+        "name": "go-map-diff",
+        "summary": "Compare two snapshots of maps, or one with the present.",
+        "expression": "files",
+        "help": (
+            "Compare two snapshots of maps, or one with the present.\n"
+            "\n"
+            "Usage: go-map-diff [OPTION]... [--] A [B]\n"
+            "\n"
+            "A and B are files of go-map-snapshot; the documents of go-map-scan -json and\n"
+            "go-map-stats -json will do, too. Without B, what A has is looked up in the\n"
+            "process as it is now: its expressions, or all maps. Outside gdb: gomapscope\n"
+            "diff A B.\n"
+            "\n"
+            "A map is the same where its header has the same address and its type agrees,\n"
+            "else where its expression or holder is the same: it is then called moved. Of\n"
+            "two processes, names alone are compared.\n"
+            "\n"
+            "Options:\n"
+            "  -all\n"
+            "    List every map, those that are unchanged or on one side only, too.\n"
+            "\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else; it lists all maps, unchanged\n"
+            "    ones, too, unless -top is given.\n"
+            "\n"
+            "  -top N\n"
+            "    List the first N changes; 0 or unlimited lists all. The default is 10.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-diff before.json\n"
+            "    What became of those maps until now.\n"
+            "  go-map-diff monday.json.gz tuesday.json.gz -top 3\n"
+            "    The three largest changes between two files.\n"
+            "  | go-map-diff before.json -json | jq '.change.allocated'\n"
+            "    How many bytes more all of them take, for a script.\n"
+            "\n"
+            "grown: more slots. filled: more entries in the same storage. emptied: fewer\n"
+            "entries in the same storage, which Go does not give back. shrunk: fewer slots.\n"
+            "rebuilt: fewer slots and a new header. moved: as many slots elsewhere.\n"
+            "changed: only bytes or tombstones differ. new, gone: on one side only, or nil\n"
+            "on the other."
+        ),
+    },
+    {
         "name": "go-map-entries",
         "summary": "List the keys and elems of a Go map, or find one key.",
         "expression": "one",
@@ -294,6 +338,59 @@ DEFINITIONS: list[dict[str, str]] = [
             "not allocate is reclaimable. A + behind a figure means at least that much:\n"
             "parts of the map, or its exact type, are not known. go-map-stats walks one map\n"
             "and counts all."
+        ),
+    },
+    {
+        "name": "go-map-snapshot",
+        "summary": "Save what is known of maps now, to compare it later.",
+        "expression": "many",
+        "help": (
+            "Save what is known of maps now, to compare it later.\n"
+            "\n"
+            "Usage: go-map-snapshot [OPTION]... [--] EXPR...\n"
+            "\n"
+            "Each map is walked in full; its figures and where its blocks lie are saved,\n"
+            "with the target's clocks where they are known. Keys and elems are not saved.\n"
+            "\n"
+            "EXPR is any gdb expression whose value is a Go map; several are separated by\n"
+            "spaces. An expression that holds spaces is put in parentheses.\n"
+            "\n"
+            "Options:\n"
+            "  -buckets\n"
+            "    Save how many slots of each bucket are live, too: a diff then tells how\n"
+            "    many buckets were emptied.\n"
+            "\n"
+            "  -force\n"
+            "    Overwrite FILE.\n"
+            "\n"
+            "  -holders\n"
+            "    With -scan, find who holds each map, not only the 1,000 largest: maps\n"
+            "    whose header is replaced are recognised by that.\n"
+            "\n"
+            "  -json\n"
+            "    Print what was saved as one JSON document and nothing else.\n"
+            "\n"
+            "  -o FILE\n"
+            "    The file to save to; compressed if its name ends in .gz. An existing FILE\n"
+            "    is kept unless -force is given.\n"
+            "\n"
+            "  -quick\n"
+            "    With -scan, follow no types: in a large heap several times faster. Types\n"
+            "    are then known where the allocator noted them.\n"
+            "\n"
+            "  -scan\n"
+            "    Save every map of the process, as go-map-scan finds them, instead of EXPR;\n"
+            "    where their blocks lie is not saved then.\n"
+            "\n"
+            "  -type TYPE\n"
+            "    The map's Go type, for an EXPR that is only an address. Quote a type that\n"
+            "    holds spaces.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-snapshot main.cache main.users -o before.json\n"
+            "    Two maps, for go-map-diff before.json later on.\n"
+            "  go-map-snapshot -scan -o all.json.gz\n"
+            "    Every map of the process, compressed."
         ),
     },
     {

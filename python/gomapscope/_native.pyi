@@ -15,7 +15,7 @@ class Definition(TypedDict):
     summary: str
     help: str
     expression: str
-    """``none``, ``one``, ``many``, ``any`` or ``file``."""
+    """``none``, ``one``, ``many``, ``any``, ``file`` or ``files``."""
 
 def definitions() -> list[Definition]:
     """All commands."""
@@ -35,6 +35,10 @@ class Request:
     def heat(self) -> bool: ...
     @property
     def output(self) -> str | None: ...
+    def check_output(self) -> None:
+        """Raise :class:`Error` where that file must not be written."""
+    @property
+    def scan(self) -> bool: ...
     @property
     def engine(self) -> str: ...
     @property
@@ -165,6 +169,22 @@ class Target:
         write: Callable[[str], object],
     ) -> None:
         """Answer ``go-map-scan``; ``threads`` are registers by gdb's names."""
+    def snapshot_scan(
+        self,
+        request: Request,
+        threads: list[tuple[int, dict[str, int]]] | None,
+        subject: Subject,
+        style: Style,
+        write: Callable[[str], object],
+    ) -> None:
+        """Answer ``go-map-snapshot -scan``; without ``threads`` those of the core."""
+    def document_scan(
+        self,
+        like: Document,
+        threads: list[tuple[int, dict[str, int]]] | None,
+        subject: Subject,
+    ) -> Document:
+        """All maps as they are now, to compare them with ``like``."""
     def trace(
         self,
         request: Request,
@@ -198,6 +218,59 @@ class Map:
     def stats_json(self) -> str: ...
     def buckets_json(self, first: int, limit: int) -> str: ...
     def entries(self, first: int, limit: int) -> list[tuple[str, str, int, int]]: ...
+
+class Subject:
+    """What is known of a process besides its memory."""
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        process: tuple[int, int | None] | None = None,
+        clocks: tuple[int, int, str | None] | None = None,
+        core: str | None = None,
+        missing: list[tuple[str, str]] = ...,
+        notes: list[str] = ...,
+    ) -> None:
+        """``process``: pid, and its start in clock ticks.
+
+        ``clocks``: monotonic and wall in nanoseconds, and the boot.  ``missing``:
+        expressions that could not be followed, and why.
+        """
+
+class Document:
+    """A snapshot, read from a file or made of the present."""
+
+    def __init__(self, path: str) -> None: ...
+    @property
+    def named(self) -> bool:
+        """Whether it has the maps that were asked for, not all."""
+    @property
+    def wanted(self) -> list[tuple[str, int, str]]:
+        """Expressions, the addresses they led to, the types of the maps there."""
+
+def snapshot_maps(
+    request: Request,
+    target: Target,
+    maps: list[Map],
+    subject: Subject,
+    style: Style,
+    write: Callable[[str], object],
+) -> None:
+    """Answer ``go-map-snapshot`` with these maps."""
+
+def document_maps(target: Target, maps: list[Map], like: Document, subject: Subject) -> Document:
+    """These maps as they are now, to compare them with ``like``."""
+
+def diff(
+    request: Request,
+    before: Document,
+    after: Document,
+    live: bool,
+    style: Style,
+    write: Callable[[str], object],
+) -> None:
+    """Answer ``go-map-diff``; ``live``: ``after`` is the present."""
 
 class Trace:
     """A running trace: what stops mean, and what the kernel's probes see."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TypeVar, Union
 
-from .errors import translated
+from .arguments import quoted
+from .errors import Error, one_line, translated
 
 if TYPE_CHECKING:
     import gdb
@@ -109,8 +110,7 @@ def scan(
     if top is not None:
         words += ["-top", str(top)]
     if type is not None:
-        escaped = type.replace("\\", "\\\\").replace("'", "\\'")
-        words += ["-type", f"'{escaped}'"]
+        words += ["-type", quoted(type)]
     if holders:
         words.append("-holders")
     if garbage:
@@ -137,6 +137,143 @@ def _found(row: dict[str, Any]) -> FoundMap:
         row.get("held_by"),
         row.get("allocated_at", []),
     )
+
+
+class Saved(NamedTuple):
+    """What :func:`snapshot` saved."""
+
+    path: str
+    file_bytes: int
+    maps: int
+    """Maps in the file, nil ones and garbage included."""
+    len: int
+    """Entries of those that are in use."""
+    allocated: int
+    """Bytes of those."""
+    inexact: int
+    """Maps of which a figure is not certain."""
+    interrupted: bool
+    """Ctrl-C ended it: something is missing."""
+
+
+@translated
+def snapshot(
+    *expressions: str,
+    path: str,
+    scan: bool = False,
+    force: bool = False,
+    buckets: bool = False,
+    holders: bool = False,
+) -> Saved:
+    """Save maps as they are now, as ``go-map-snapshot`` does.
+
+    Either ``expressions`` name the maps, or ``scan`` takes all of the process.  A ``path``
+    that ends in ``.gz`` is compressed; an existing file is kept unless ``force`` is true.
+    ``buckets`` saves the live slots of each bucket, ``holders`` who holds each map that a
+    scan finds.  Raises :class:`Error`.
+    """
+    from . import commands
+
+    flags = {"-scan": scan, "-force": force, "-buckets": buckets, "-holders": holders}
+    words = [flag for flag, wanted in flags.items() if wanted]
+    line = " ".join([*words, "-o", quoted(path), "--", *expressions])
+    document = commands.collect(commands.SNAPSHOT, line)
+    return Saved(*(document[field] for field in Saved._fields))
+
+
+class MapChange(NamedTuple):
+    """What became of one map between two snapshots."""
+
+    change: str
+    """``grown``, ``filled``, ``emptied``, ``shrunk``, ``rebuilt``, ``moved``, ``changed``,
+    ``new``, ``gone``, ``unlisted`` (one side was not asked for it) or ``unchanged``."""
+    address: int
+    """The header: as it is, or as it was."""
+    type: Optional[str]
+    name: Optional[str]
+    """The expression it was asked for by, or who holds it."""
+    moved: bool
+    """The header has another address than before: it was recognised by its name."""
+    allocated: int
+    """Bytes more than before; negative where it has fewer."""
+    len: int
+    """Entries more than before."""
+    before: Optional[dict[str, Any]]
+    """``address``, ``len``, ``capacity``, ``allocated`` and what else was known."""
+    after: Optional[dict[str, Any]]
+
+
+class Diff:
+    """Two snapshots compared; :attr:`json` holds everything, as ``go-map-diff -json`` prints."""
+
+    __slots__ = ("json",)
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.json: dict[str, Any] = document
+        """The whole ``gomapscope.diff/1`` document."""
+
+    def __repr__(self) -> str:
+        classes = ", ".join(f"{many} {name}" for name, many in self.json["classes"].items())
+        return f"<Diff of {len(self.json['maps'])} maps: {classes}>"
+
+    @property
+    def allocated(self) -> int:
+        """Bytes that all maps take more than before."""
+        return int(self.json["change"]["allocated"])
+
+    @property
+    def same_process(self) -> Optional[bool]:
+        """Whether both are of one process; None where that is not known."""
+        found = self.json.get("same_process")
+        return None if found is None else bool(found)
+
+    @property
+    def changes(self) -> list[MapChange]:
+        """Every map, the largest change of allocated bytes first."""
+        return [
+            MapChange(
+                row["class"],
+                int(row["address"], 16),
+                row.get("type"),
+                row.get("name"),
+                row["moved"],
+                row["change"]["allocated"],
+                row["change"]["len"],
+                row.get("before"),
+                row.get("after"),
+            )
+            for row in self.json["maps"]
+        ]
+
+
+def diff(before: str, after: Optional[str] = None) -> Diff:
+    """Compare two files, as ``go-map-diff`` does; without ``after``, one with the present.
+
+    Two files can be compared outside gdb, too.  Raises :class:`Error`.
+    """
+    if after is None:
+        return _diff_with_present(before)
+    from . import native
+
+    native.require()
+    from . import _native
+
+    chunks: list[str] = []
+    try:
+        request = _native.parse("go-map-diff", f"-json -- {quoted(before)} {quoted(after)}")
+        documents = (_native.Document(before), _native.Document(after))
+        style = _native.Style(80, False, False, 0)
+        _native.diff(request, *documents, False, style, chunks.append)
+    except _native.Error as error:
+        raise Error(one_line(error)) from None
+    return Diff(json.loads("".join(chunks)))
+
+
+@translated
+def _diff_with_present(before: str) -> Diff:
+    from . import commands
+
+    return Diff(commands.collect(commands.DIFF, quoted(before)))
 
 
 class Frame(NamedTuple):
@@ -258,8 +395,7 @@ def trace(
             words += [name, str(value)]
     words += ["-density"] * density + ["-force"] * force
     if file is not None:
-        escaped = file.replace("\\", "\\\\").replace("'", "\\'")
-        words += ["-o", f"'{escaped}'"]
+        words += ["-o", quoted(file)]
     request = _native.parse("go-map-trace start", " ".join(words))
     opened = [entry if isinstance(entry, Map) else Map(entry) for entry in maps]
     return tracing.begin(request, [(m.expression, m._native) for m in opened], callback)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, Union
 
@@ -10,6 +9,7 @@ import gdb
 
 from . import completion, expression, native, parameters, registers, session, terminal
 from ._definitions import DEFINITIONS
+from .arguments import FILES
 from .errors import guarded
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ STATUS = "go-map"
 LAYOUT = "go-map-layout"
 RING = "go-map-ring"
 SCAN = "go-map-scan"
+SNAPSHOT = "go-map-snapshot"
+DIFF = "go-map-diff"
 TRACE = "go-map-trace"
 REPORT = "go-map-trace report"
 
@@ -47,9 +49,15 @@ def run(
         if command == SCAN:
             _scan(request, from_tty, write)
             return
+        if command in (SNAPSHOT, DIFF):
+            from . import snapshots
+
+            answer = snapshots.save if command == SNAPSHOT else snapshots.compare
+            answer(request, terminal.style(from_tty), write)
+            return
         if command == REPORT:
-            path = os.path.expanduser(request.expressions[0])
             style = terminal.style(from_tty)
+            path = request.expressions[0]
             _native.events_report(request, path, style, terminal.progress, write)
             return
         if command.split()[0] == TRACE:
@@ -134,7 +142,7 @@ class MapCommand(gdb.Command):
         run(self._name, argument or "", from_tty, _Writer())
 
     def complete(self, text: str, word: Optional[str]) -> Union[int, list[str]]:
-        """Options from the definitions, everything else as an expression."""
+        """Options from the definitions, everything else as a file or an expression."""
         try:
             native.require()
             from . import _native
@@ -142,10 +150,10 @@ class MapCommand(gdb.Command):
             # The last word as a shell sees it: gdb breaks words at dashes, too.
             token = "" if not text or text[-1].isspace() else text.split()[-1]
             found = _native.complete(self._name, text, token)
-            if found is None and self._operand == "file":
+            if found is None and self._operand in FILES:
                 if text.strip() == token:
                     return gdb.COMPLETE_FILENAME
-                # gdb would take the options before it for a part of the name.
+                # gdb would take what stands before it for a part of the name.
                 found = completion.files(token)
             if found is None:
                 token, found = completion.words(text)

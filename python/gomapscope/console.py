@@ -21,6 +21,8 @@ _PREFIX = "go-map-"
 _LAYOUT = "go-map-layout"
 _RING = "go-map-ring"
 _SCAN = "go-map-scan"
+_SNAPSHOT = "go-map-snapshot"
+_DIFF = "go-map-diff"
 _TRACE = "go-map-trace"
 _REPORT = "go-map-trace report"
 _ROWS = 32
@@ -47,6 +49,21 @@ Usage: gomapscope {name} -core CORE [-exe EXE] [OPTION]...{operand}
 {operand_help}The other options are those of {command} in gdb, whose help follows.
 
 """
+_DIFF_USAGE = """\
+Usage: gomapscope diff [OPTION]... A B
+       gomapscope diff -core CORE [-exe EXE] [OPTION]... A
+
+{summary}
+
+  -core CORE
+    Compare A with what it has in a core file, instead of B.
+
+  -exe EXE
+    The program the core is of; by default the file that the core names.
+
+The other options are those of {command} in gdb, whose help follows.
+
+"""
 _EXPRESSION = """\
 EXPR is made of package variables (main.cache, path/pkg.Name), fields, *, &, () and [N];
 or it is an address, with -type 'map[K]V'.  Locals need gdb.
@@ -58,6 +75,7 @@ class Place(NamedTuple):
     """Where to look, and what is left of the command line."""
 
     core: str
+    """Empty where none is named, and none is needed."""
     program: str | None
     rest: list[str]
 
@@ -97,22 +115,12 @@ def _events(arguments: Sequence[str]) -> None:
 
     progress = _Progress()
     try:
-        # A shell has split the words already: none is split again, quotes are the name's own.
-        words = [word if word.startswith("-") else _quoted(word) for word in arguments]
-        if "--" in words:
-            end = words.index("--") + 1
-            words[end:] = [_quoted(word) for word in arguments[end:]]
-        request = _native.parse(_REPORT, " ".join(words))
+        request = _native.parse(_REPORT, argument_line(arguments, True))
         _native.events_report(request, request.expressions[0], _style(), progress, _writer())
     except _native.Error as error:
         raise Error(one_line(error).replace(_REPORT, "gomapscope events")) from None
     finally:
         progress("")
-
-
-def _quoted(word: str) -> str:
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _wants_help(arguments: Sequence[str]) -> bool:
@@ -124,13 +132,17 @@ def usage(name: str) -> str:
     command = _PREFIX + name
     for definition in DEFINITIONS:
         if definition["name"] == command:
-            operand = {"none": "", "optional": " [EXPR]"}
+            if command == _DIFF:
+                head = _DIFF_USAGE.format(command=command, summary=definition["summary"])
+                return head + str(definition["help"]) + "\n"
             expression = definition["expression"] != "none"
+            operands = {"many": " EXPR...", "optional": " [EXPR]"}
+            operand = operands.get(str(definition["expression"]), " EXPR")
             head = _USAGE.format(
                 name=name,
                 command=command,
                 summary=definition["summary"],
-                operand=operand.get(str(definition["expression"]), " EXPR"),
+                operand=operand if expression else "",
                 operand_help=_EXPRESSION if expression else "",
             )
             return head + str(definition["help"]) + "\n"
@@ -159,6 +171,8 @@ def split(name: str, arguments: Sequence[str]) -> Place:
         if option in found:
             raise Error(f"-{option} is given twice.")
         found[option] = value
+    if "core" not in found and name == "diff" and "exe" not in found:
+        return Place("", None, rest)
     if "core" not in found:
         raise Error(f"-core is missing: gomapscope {name} -core CORE [-exe EXE] ...")
     return Place(found["core"], found.get("exe"), rest)
@@ -195,7 +209,10 @@ def _answer(name: str, arguments: Sequence[str]) -> None:
 
     progress = _Progress()
     try:
-        request = _native.parse(_PREFIX + name, argument_line(place.rest))
+        request = _native.parse(_PREFIX + name, argument_line(place.rest, name == "diff"))
+        if request.command == _DIFF:
+            _compare(request, place, progress)
+            return
         again = f"-core {shlex.quote(place.core)} "
         if place.program is not None:
             again += f"-exe {shlex.quote(place.program)} "
@@ -208,12 +225,63 @@ def _answer(name: str, arguments: Sequence[str]) -> None:
             maps = [_map(request, target, binary, text) for text in request.expressions]
             target.ring(request, maps[0] if maps else None, _style(), write)
             return
+        if request.command == _SNAPSHOT:
+            subject = _native.Subject("core", core=os.path.abspath(place.core))
+            if request.scan:
+                target.snapshot_scan(request, None, subject, _style(), write)
+                return
+            maps = [target.find(text, request.type_name) for text in request.expressions]
+            _native.snapshot_maps(request, target, maps, subject, _style(), write)
+            return
         for text in request.expressions:
             _native.run(request, target, [_map(request, target, binary, text)], _style(), write)
     except _native.Error as error:
         raise Error(one_line(error)) from None
     finally:
         progress("")
+
+
+def _compare(request: _native.Request, place: Place, progress: Callable[[str], None]) -> None:
+    """Two files, or one with what it has in a core."""
+    from . import _native
+
+    if len(request.expressions) != (1 if place.core else 2):
+        raise Error("two files are needed: gomapscope diff A B, or A with -core CORE.")
+    before, *rest = (_native.Document(path) for path in request.expressions)
+    after = rest[0] if rest else _in_core(before, place, progress)
+    _native.diff(request, before, after, False, _style(), _writer())
+
+
+def _in_core(
+    like: _native.Document, place: Place, progress: Callable[[str], None]
+) -> _native.Document:
+    """The maps of ``like`` in a core."""
+    from . import _native
+
+    target, _ = _native.Target.of_core(place.core, place.program, "", progress)
+    core = os.path.abspath(place.core)
+    if not like.named:
+        return target.document_scan(like, None, _native.Subject("core", core=core))
+    maps, missing = [], []
+    for text, _address, type_name in like.wanted:
+        try:
+            maps.append(_found(target, text, type_name))
+        except _native.Error as error:
+            missing.append((text, str(error)))
+    subject = _native.Subject("core", core=core, missing=missing)
+    return _native.document_maps(target, maps, like, subject)
+
+
+def _found(target: _native.Target, text: str, type_name: str) -> _native.Map:
+    from . import _native
+
+    try:
+        return target.find(text, None)
+    except _native.Error:
+        if not type_name:
+            raise
+        # An address whose type was given.
+        return target.find(text, type_name)
 
 
 def _map(

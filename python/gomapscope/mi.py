@@ -8,7 +8,7 @@ import gdb
 
 from . import commands
 from ._definitions import DEFINITIONS
-from .arguments import argument_line
+from .arguments import FILES, argument_line
 from .errors import guarded
 
 # What gdb turns into MI: strings, integers, lists and dictionaries.
@@ -37,14 +37,16 @@ def register() -> None:
         return
 
     class Command(base):  # type: ignore[misc]
-        def __init__(self, name: str) -> None:
+        def __init__(self, name: str, operand: str) -> None:
             self._command = name
+            self._files = operand in FILES
             # "go-map-trace report" is -go-map-trace-report.
             super().__init__("-" + name.replace(" ", "-"))
 
         @guarded
         def invoke(self, arguments: list[str]) -> _Result:
-            return convert(commands.collect(self._command, argument_line(arguments)))
+            line = argument_line(arguments, self._files)
+            return convert(commands.collect(self._command, line))
 
     for definition in DEFINITIONS:
-        Command(str(definition["name"]))
+        Command(str(definition["name"]), str(definition["expression"]))

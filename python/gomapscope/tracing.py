@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -194,6 +193,7 @@ class Trace:
                 raise Error("watchpoints see growths only: use -engine break, or uprobe as root")
         if engine == "uprobe" and self._callback is not None:
             raise Error("a callback needs gdb's own stops: use the engine break")
+        request.check_output()
         pid = self._pid if self._local else None
         clock = _clock() if self._local else None
         if engine == "auto" and request.is_busy and self._local and self._callback is None:
@@ -201,8 +201,6 @@ class Trace:
             try:
                 return "uprobe", self._target.trace(request, maps, "uprobe", pid, clock)
             except _native.Error as refused:
-                if request.output is not None and os.path.exists(request.output):
-                    raise
                 self._notice(f"No kernel probes: {refused}.")
         engine = "break" if engine == "auto" else engine
         if request.is_busy and engine == "break":

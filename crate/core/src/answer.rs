@@ -14,7 +14,9 @@ use crate::report::{
     BucketsText, EntriesText, JsonRows, ScanContext, Style, events_json, heat_cells, scan_json,
     stats_json,
 };
+use crate::save;
 use crate::scan::{Filter, ScanReport};
+use crate::snapshot;
 use crate::target::{Map, ScanWanted, Scanned, Target, TargetError};
 
 /// Rows that are rendered at once.
@@ -46,9 +48,11 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
         Command::Buckets => buckets(request, map, look, write),
         Command::Entries => entries(request, map, look, write),
         Command::Layout => layout(request, map, look, write),
-        // Answered for a process or a file, not for a map.
-        Command::Ring
+        // Answered for a process or for files, not for a map.
+        Command::Diff
+        | Command::Ring
         | Command::Scan
+        | Command::Snapshot
         | Command::Trace
         | Command::TraceReport
         | Command::TraceStart
@@ -109,10 +113,13 @@ pub enum EventsFailure<E> {
 /// Maps that the text of a scan lists where no option says how many.
 const SCAN_ROWS: u64 = 20;
 
+/// Changes that the text of a diff lists where no option says how many.
+const DIFF_ROWS: u64 = 10;
+
 /// Why a scan was not answered.
 #[derive(Debug)]
 pub enum ScanFailure<E> {
-    /// The file of `-pprof` could not be written: a line.
+    /// A file could not be written: a line.
     File(String),
     /// What the writer returned.
     Write(E),
@@ -123,10 +130,89 @@ pub enum ScanFailure<E> {
 /// # Errors
 /// Why not, in one line.
 pub fn files_ready(request: &Request) -> Result<(), String> {
-    match &request.options.pprof {
-        Some(path) => profile::may_write(path, request.options.force).map(|_| ()),
+    let options = &request.options;
+    match options.pprof.as_ref().or(options.output.as_ref()) {
+        Some(path) => save::may_write(path, options.force).map(|_| ()),
         None => Ok(()),
     }
+}
+
+/// What `go-map-snapshot` saves of each map.
+#[must_use]
+pub fn snapshot_options(request: &Request) -> snapshot::Options {
+    snapshot::Options {
+        buckets: request.options.buckets,
+        quick: request.options.quick,
+        holders: request.options.holders,
+    }
+}
+
+/// The search of a snapshot of all maps. `threads` are those that the system knows.
+///
+/// # Errors
+/// When the heap's structures are not known, or cannot be read at all.
+pub fn search_all(
+    options: snapshot::Options,
+    target: &Target,
+    threads: &[ThreadRegisters],
+) -> Result<Scanned, TargetError> {
+    target.scan(
+        threads,
+        &ScanWanted {
+            filter: &snapshot::filter(),
+            rows: None,
+            types: !options.quick,
+            holders: options.holders,
+            tombstones: false,
+        },
+    )
+}
+
+/// Answers `go-map-snapshot`: `fill` writes the document.
+///
+/// # Errors
+/// When the file cannot be written, or what the writer of the answer returned.
+pub fn save_snapshot<E>(
+    request: &Request,
+    live: bool,
+    fill: impl FnOnce(Write<'_, String>) -> Result<snapshot::Saved, String>,
+    look: &Look,
+    write: Write<'_, E>,
+) -> Result<(), ScanFailure<E>> {
+    let options = &request.options;
+    let path = options.output.as_deref().unwrap_or_default();
+    let packed = path.to_ascii_lowercase().ends_with(".gz");
+    let mut file = save::NewFile::create(path, options.force, packed).map_err(ScanFailure::File)?;
+    let saved = fill(&mut |text| file.write(text.as_bytes())).map_err(ScanFailure::File)?;
+    let bytes = file.keep().map_err(ScanFailure::File)?;
+    let told = if options.json {
+        snapshot::saved_json(path, bytes, snapshot_options(request), saved)
+    } else {
+        snapshot::saved_text(path, bytes, saved, live, &look.style)
+    };
+    write(&told).map_err(ScanFailure::Write)
+}
+
+/// Answers `go-map-diff`. `live`: the later side is the present.
+///
+/// # Errors
+/// What the writer returned.
+pub fn answer_diff<E>(
+    request: &Request,
+    before: &snapshot::Snapshot,
+    after: &snapshot::Snapshot,
+    live: bool,
+    look: &Look,
+    write: Write<'_, E>,
+) -> Result<(), E> {
+    let options = &request.options;
+    let diff = snapshot::compare(before, after);
+    let top = options.rows(Some(DIFF_ROWS));
+    if options.json {
+        return snapshot::diff_json(&diff, top, live, write);
+    }
+    let all = options.limit == Limit::All;
+    write(&snapshot::diff_text(&diff, top, all, live, &look.style))
 }
 
 /// Which maps `request` lists, and in which order.

@@ -20,6 +20,8 @@ use gomapscope_core::instrument::{self as flight, Options};
 use gomapscope_core::memory::CoreFile;
 use gomapscope_core::report::{self, ScanContext};
 use gomapscope_core::ring::{self, RingFailure};
+use gomapscope_core::save;
+use gomapscope_core::snapshot;
 use gomapscope_core::target;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
@@ -90,9 +92,26 @@ impl Request {
         self.0.options.heat
     }
 
+    /// The file that the answer is to be written to.
     #[getter]
     fn output(&self) -> Option<&str> {
         self.0.options.output.as_deref()
+    }
+
+    /// Raises where that file must not be written: before anything else is begun.
+    fn check_output(&self) -> PyResult<()> {
+        match &self.0.options.output {
+            Some(path) => save::may_write(path, self.0.options.force)
+                .map(|_| ())
+                .map_err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether every map of the process is meant.
+    #[getter]
+    fn scan(&self) -> bool {
+        self.0.options.scan
     }
 
     #[getter]
@@ -494,6 +513,44 @@ impl Target {
         )
     }
 
+    /// Answers `go-map-snapshot` with every map of the process; `threads` as for `scan`,
+    /// `None` for those of a core.
+    fn snapshot_scan(
+        &self,
+        py: Python<'_>,
+        request: &Request,
+        threads: Option<Vec<(u32, BTreeMap<String, u64>)>>,
+        subject: &Subject,
+        style: &Style,
+        write: Py<PyAny>,
+    ) -> PyResult<()> {
+        guard(|| answer::files_ready(&request.0).map_err(error))?;
+        let options = answer::snapshot_options(&request.0);
+        let found = self.search_all(py, options, threads)?;
+        let (target, subject) = (&*self.inner, &subject.0);
+        save(
+            py,
+            &request.0,
+            target.console().is_none(),
+            style,
+            &write,
+            |file| snapshot::scan(target, &found, subject, options, file),
+        )
+    }
+
+    /// Every map of the process as it is now, to compare it with `like`.
+    fn document_scan(
+        &self,
+        py: Python<'_>,
+        like: &Document,
+        threads: Option<Vec<(u32, BTreeMap<String, u64>)>>,
+        subject: &Subject,
+    ) -> PyResult<Document> {
+        let options = like.options();
+        let found = self.search_all(py, options, threads)?;
+        Document::of(|text| snapshot::scan(&self.inner, &found, &subject.0, options, text))
+    }
+
     /// The type, in DWARF's spelling, of the value in an interface whose first
     /// word is `word`: an itab, or the type itself in an `interface {}`.
     fn dynamic_type(&self, word: u64, itab: bool) -> PyResult<Option<String>> {
@@ -508,6 +565,26 @@ impl Target {
 }
 
 impl Target {
+    fn search_all(
+        &self,
+        py: Python<'_>,
+        options: snapshot::Options,
+        threads: Option<Vec<(u32, BTreeMap<String, u64>)>>,
+    ) -> PyResult<target::Scanned> {
+        let threads: Vec<ThreadRegisters> = threads
+            .unwrap_or_else(|| self.threads.clone())
+            .into_iter()
+            .map(|(tid, values)| ThreadRegisters { tid, values })
+            .collect();
+        self.pace.begin();
+        let found = guard(|| answer::search_all(options, &self.inner, &threads).map_err(error));
+        self.pace.end(py);
+        if found.is_err() && self.pace.interrupted() {
+            return Err(PyKeyboardInterrupt::new_err(()));
+        }
+        found
+    }
+
     fn probed(&self, inner: Result<target::Map, target::TargetError>) -> PyResult<Map> {
         let inner = inner.map_err(error)?;
         inner.probe().map_err(error)?;
@@ -516,6 +593,172 @@ impl Target {
             pace: Rc::clone(&self.pace),
         })
     }
+}
+
+/// What is known of a process besides its memory.
+#[pyclass(frozen, module = "gomapscope._native")]
+struct Subject(snapshot::Subject);
+
+#[pymethods]
+impl Subject {
+    /// `process`: pid and start in clock ticks; `clocks`: monotonic and wall in nanoseconds,
+    /// and the boot. `missing`: expressions that could not be followed, and why.
+    #[new]
+    #[pyo3(signature = (kind, *, process=None, clocks=None, core=None, missing=Vec::new(), notes=Vec::new()))]
+    fn new(
+        kind: String,
+        process: Option<(u32, Option<u64>)>,
+        clocks: Option<(u64, u64, Option<String>)>,
+        core: Option<String>,
+        missing: Vec<(String, String)>,
+        notes: Vec<String>,
+    ) -> Self {
+        Self(snapshot::Subject {
+            kind,
+            pid: process.map(|(pid, _)| pid),
+            started_ticks: process.and_then(|(_, started)| started),
+            core,
+            taken: clocks.map(|(monotonic, wall, boot_id)| snapshot::Taken {
+                monotonic_ns: Some(monotonic),
+                wall_ns: Some(wall),
+                boot_id,
+            }),
+            missing,
+            notes,
+        })
+    }
+}
+
+/// A snapshot, read.
+#[pyclass(frozen, unsendable, module = "gomapscope._native")]
+struct Document(snapshot::Snapshot);
+
+#[pymethods]
+impl Document {
+    /// Reads a file.
+    #[new]
+    fn new(path: &str) -> PyResult<Self> {
+        guard(|| Ok(Self(snapshot::load(path).map_err(error)?)))
+    }
+
+    /// Whether it has those maps that were asked for, not all.
+    #[getter]
+    fn named(&self) -> bool {
+        self.0.scope == snapshot::Scope::Named
+    }
+
+    /// Expressions, the addresses they led to, and the types of the maps there.
+    #[getter]
+    fn wanted(&self) -> Vec<(String, u64, String)> {
+        self.0
+            .wanted()
+            .map(|(name, address, kind)| (name.to_owned(), address, kind.to_owned()))
+            .collect()
+    }
+}
+
+impl Document {
+    fn options(&self) -> snapshot::Options {
+        snapshot::Options {
+            buckets: self.0.buckets,
+            quick: self.0.quick,
+            holders: self.0.holders,
+        }
+    }
+
+    /// What `fill` writes, read back: the present is understood as a file is.
+    fn of(
+        fill: impl FnOnce(answer::Write<'_, PyErr>) -> PyResult<snapshot::Saved>,
+    ) -> PyResult<Self> {
+        guard(|| {
+            let mut text = String::new();
+            fill(&mut |part| {
+                text.push_str(part);
+                Ok(())
+            })?;
+            let mut read = snapshot::read("the present", text.as_bytes()).map_err(error)?;
+            read.path.clear();
+            Ok(Self(read))
+        })
+    }
+}
+
+/// Saves what `fill` writes, and says so.
+fn save(
+    py: Python<'_>,
+    request: &command::Request,
+    live: bool,
+    style: &Style,
+    write: &Py<PyAny>,
+    fill: impl FnOnce(answer::Write<'_, String>) -> Result<snapshot::Saved, String>,
+) -> PyResult<()> {
+    guard(|| {
+        let mut emit = |text: &str| -> PyResult<()> { write.call1(py, (text,)).map(|_| ()) };
+        answer::save_snapshot(request, live, fill, &style.0, &mut emit).map_err(|failure| {
+            match failure {
+                ScanFailure::File(reason) => error(reason),
+                ScanFailure::Write(raised) => raised,
+            }
+        })
+    })
+}
+
+/// Answers `go-map-snapshot` with these maps.
+#[pyfunction]
+fn snapshot_maps(
+    py: Python<'_>,
+    request: &Request,
+    target: PyRef<'_, Target>,
+    maps: Vec<PyRef<'_, Map>>,
+    subject: &Subject,
+    style: &Style,
+    write: Py<PyAny>,
+) -> PyResult<()> {
+    let options = answer::snapshot_options(&request.0);
+    target.pace.begin();
+    let live = target.inner.console().is_none();
+    let done = save(py, &request.0, live, style, &write, |file| {
+        let inner = maps.iter().map(|map| &map.inner);
+        let saved = snapshot::maps(&target.inner, inner, &subject.0, options, file);
+        target.pace.end(py);
+        saved
+    });
+    target.pace.end(py);
+    done
+}
+
+/// These maps as they are now, to compare them with `like`.
+#[pyfunction]
+fn document_maps(
+    py: Python<'_>,
+    target: PyRef<'_, Target>,
+    maps: Vec<PyRef<'_, Map>>,
+    like: &Document,
+    subject: &Subject,
+) -> PyResult<Document> {
+    target.pace.begin();
+    let inner = maps.iter().map(|map| &map.inner);
+    let found =
+        Document::of(|text| snapshot::maps(&target.inner, inner, &subject.0, like.options(), text));
+    target.pace.end(py);
+    found
+}
+
+/// Answers `go-map-diff`; `live` says that `after` is the present.
+#[pyfunction]
+fn diff(
+    py: Python<'_>,
+    request: &Request,
+    before: &Document,
+    after: &Document,
+    live: bool,
+    style: &Style,
+    write: Py<PyAny>,
+) -> PyResult<()> {
+    guard(|| {
+        let mut emit = |text: &str| -> PyResult<()> { write.call1(py, (text,)).map(|_| ()) };
+        answer::answer_diff(&request.0, &before.0, &after.0, live, &style.0, &mut emit)
+    })
 }
 
 /// Searches a target for maps and writes what was found.
@@ -753,11 +996,12 @@ fn run(
 fn events_report(
     py: Python<'_>,
     request: &Request,
-    path: PathBuf,
+    path: &str,
     style: &Style,
     progress: Option<Py<PyAny>>,
     write: Py<PyAny>,
 ) -> PyResult<()> {
+    let path = save::expanded(path);
     let pace = Pace::new(progress);
     pace.begin();
     guard(|| {
@@ -787,6 +1031,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Binary>()?;
     module.add_class::<Target>()?;
     module.add_class::<Map>()?;
+    module.add_class::<Subject>()?;
+    module.add_class::<Document>()?;
     module.add_class::<trace::Trace>()?;
     module.add_function(wrap_pyfunction!(definitions, module)?)?;
     module.add_function(wrap_pyfunction!(parse, module)?)?;
@@ -795,6 +1041,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(assumptions_json, module)?)?;
     module.add_function(wrap_pyfunction!(instrument, module)?)?;
     module.add_function(wrap_pyfunction!(run, module)?)?;
+    module.add_function(wrap_pyfunction!(snapshot_maps, module)?)?;
+    module.add_function(wrap_pyfunction!(document_maps, module)?)?;
+    module.add_function(wrap_pyfunction!(diff, module)?)?;
     module.add_function(wrap_pyfunction!(events_report, module)?)?;
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use gomapscope_core::events::{Clock, EventWriter};
 use gomapscope_core::report::{self, TraceStatus};
+use gomapscope_core::save;
 use gomapscope_core::trace::{
     Counts, Outcome, Plan, Recorder, Registers, Stop, TraceOptions, Traced, Wanted,
 };
@@ -128,7 +128,7 @@ impl Trace {
                 Some(path) => {
                     let pid = pid.map(u64::from);
                     let header = options.header(&target.inner, &plan, name, pid, clock);
-                    let made = EventWriter::create(&PathBuf::from(path), force, &header);
+                    let made = EventWriter::create(&save::expanded(path), force, &header);
                     Some(made.map_err(error)?)
                 }
             };
@@ -261,7 +261,7 @@ fn kernel(
         pid,
         bias: target.inner.types().bias(),
         options: options.clone(),
-        output: output.map(|path| (PathBuf::from(path), force)),
+        output: output.map(|path| (save::expanded(path), force)),
         clock,
     };
     KernelTrace::start(config)

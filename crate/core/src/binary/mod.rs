@@ -176,6 +176,24 @@ impl Binary {
         })
     }
 
+    /// The identity that Go's linker notes: the desc of `.note.go.buildid`
+    /// (cmd/internal/buildid/note.go), for the same bytes the same.
+    #[must_use]
+    pub fn build_id(&self) -> Option<String> {
+        let note =
+            with_elf(&self.path, |file| section_data(file, ".note.go.buildid")).unwrap_or_default();
+        let word = |at: usize| {
+            let bytes = note.get(at..at.checked_add(4)?)?;
+            usize::try_from(self.abi.uint(bytes)).ok()
+        };
+        // A note is three words, a name padded to words, and the desc.
+        let (name, desc) = (word(0)?, word(4)?);
+        let start = name.checked_next_multiple_of(4)?.checked_add(12)?;
+        let id = note.get(start..start.checked_add(desc)?)?;
+        let id = String::from_utf8(id.to_vec()).ok()?;
+        (!id.is_empty()).then_some(id)
+    }
+
     /// Whether Go built it, by build info, Go sections or Go debug information.
     #[must_use]
     pub fn is_go(&self) -> bool {

@@ -8,6 +8,8 @@ pub enum Command {
     Status,
     /// `go-map-buckets`: the walk, bucket by bucket.
     Buckets,
+    /// `go-map-diff`: two snapshots compared.
+    Diff,
     /// `go-map-entries`: keys and elems.
     Entries,
     /// `go-map-layout`: one bucket or group as the runtime lays it out.
@@ -16,6 +18,8 @@ pub enum Command {
     Ring,
     /// `go-map-scan`: every map of the process.
     Scan,
+    /// `go-map-snapshot`: maps as they are, saved.
+    Snapshot,
     /// `go-map-stats`: the summary and the verdict.
     Stats,
     /// `go-map-trace`: the trace as it stands.
@@ -43,23 +47,28 @@ pub enum Operand {
     Optional,
     /// One or more expressions, separated by spaces outside quotes and brackets.
     Many,
+    /// One or more expressions, or none where an option stands for all.
+    ManyOrAll,
     /// Any number of expressions.
     Any,
     /// The name of one file.
     File,
+    /// One file or two.
+    Files,
 }
 
 impl Operand {
-    /// `none`, `one`, `optional`, `many`, `any` or `file`: what the Python shells ask.
+    /// `none`, `one`, `optional`, `many`, `any`, `file` or `files`: what the Python shells ask.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::One | Self::OneOrType => "one",
             Self::Optional => "optional",
-            Self::Many => "many",
+            Self::Many | Self::ManyOrAll => "many",
             Self::Any => "any",
             Self::File => "file",
+            Self::Files => "files",
         }
     }
 
@@ -71,9 +80,10 @@ impl Operand {
             Self::One => "EXPR",
             Self::Optional => "[EXPR]",
             Self::OneOrType => "EXPR|TYPE",
-            Self::Many => "EXPR...",
+            Self::Many | Self::ManyOrAll => "EXPR...",
             Self::Any => "[EXPR]...",
             Self::File => "FILE",
+            Self::Files => "A [B]",
         }
     }
 }
@@ -86,6 +96,8 @@ pub enum OptionId {
     All,
     /// `-all` that is no row count
     AllMaps,
+    /// `-buckets`
+    Buckets,
     /// `-density`
     Density,
     /// `-engine`
@@ -128,6 +140,8 @@ pub enum OptionId {
     Range,
     /// `-rate`
     Rate,
+    /// `-scan`
+    Scan,
     /// `-sort`
     Sort,
     /// `-stack`
@@ -431,6 +445,72 @@ const PATTERN: OptionDefinition = OptionDefinition {
            themselves, as in map[string]int. Quote what holds spaces.",
 };
 
+const JSON_CHANGES: OptionDefinition = OptionDefinition {
+    help: "Print one JSON document and nothing else; it lists all maps, unchanged ones, too, \
+           unless -top is given.",
+    ..JSON
+};
+
+const ALL_CHANGES: OptionDefinition = OptionDefinition {
+    id: OptionId::All,
+    name: "all",
+    value: Value::Flag,
+    help: "List every map, those that are unchanged or on one side only, too.",
+};
+
+const TOP_CHANGES: OptionDefinition = OptionDefinition {
+    id: OptionId::Limit,
+    name: "top",
+    value: Value::Count,
+    help: "List the first N changes; 0 or unlimited lists all. The default is 10.",
+};
+
+const SAVE_BUCKETS: OptionDefinition = OptionDefinition {
+    id: OptionId::Buckets,
+    name: "buckets",
+    value: Value::Flag,
+    help: "Save how many slots of each bucket are live, too: a diff then tells how many buckets \
+           were emptied.",
+};
+
+const FORCE_SNAPSHOT: OptionDefinition = OptionDefinition {
+    help: "Overwrite FILE.",
+    ..FORCE
+};
+
+const OUTPUT: OptionDefinition = OptionDefinition {
+    id: OptionId::Output,
+    name: "o",
+    value: Value::Text("FILE"),
+    help: "The file to save to; compressed if its name ends in .gz. An existing FILE is kept \
+           unless -force is given.",
+};
+
+const JSON_SAVED: OptionDefinition = OptionDefinition {
+    help: "Print what was saved as one JSON document and nothing else.",
+    ..JSON
+};
+
+const ALL_OF_PROCESS: OptionDefinition = OptionDefinition {
+    id: OptionId::Scan,
+    name: "scan",
+    value: Value::Flag,
+    help: "Save every map of the process, as go-map-scan finds them, instead of EXPR; \
+           where their blocks lie is not saved then.",
+};
+
+const HOLDERS_SAVED: OptionDefinition = OptionDefinition {
+    help: "With -scan, find who holds each map, not only the 1,000 largest: maps whose header \
+           is replaced are recognised by that.",
+    ..HOLDERS
+};
+
+const QUICK_SAVED: OptionDefinition = OptionDefinition {
+    help: "With -scan, follow no types: in a large heap several times faster. \
+           Types are then known where the allocator noted them.",
+    ..QUICK
+};
+
 const EVERY_MAP: OptionDefinition = OptionDefinition {
     id: OptionId::AllMaps,
     name: "all",
@@ -590,6 +670,41 @@ const DEFINITIONS: &[Definition] = &[
         notes: &[WORDS, HOLES],
     },
     Definition {
+        command: Command::Diff,
+        name: "go-map-diff",
+        summary: "Compare two snapshots of maps, or one with the present.",
+        operand: Operand::Files,
+        options: &[ALL_CHANGES, JSON_CHANGES, TOP_CHANGES],
+        about: &[
+            "A and B are files of go-map-snapshot; the documents of go-map-scan -json and \
+             go-map-stats -json will do, too. Without B, what A has is looked up in the process \
+             as it is now: its expressions, or all maps. Outside gdb: gomapscope diff A B.",
+            "A map is the same where its header has the same address and its type agrees, else \
+             where its expression or holder is the same: it is then called moved. Of two \
+             processes, names alone are compared.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-diff before.json",
+                shows: "What became of those maps until now.",
+            },
+            Example {
+                line: "go-map-diff monday.json.gz tuesday.json.gz -top 3",
+                shows: "The three largest changes between two files.",
+            },
+            Example {
+                line: "| go-map-diff before.json -json | jq '.change.allocated'",
+                shows: "How many bytes more all of them take, for a script.",
+            },
+        ],
+        notes: &[
+            "grown: more slots. filled: more entries in the same storage. emptied: fewer entries \
+             in the same storage, which Go does not give back. shrunk: fewer slots. rebuilt: \
+             fewer slots and a new header. moved: as many slots elsewhere. changed: only bytes \
+             or tombstones differ. new, gone: on one side only, or nil on the other.",
+        ],
+    },
+    Definition {
         command: Command::Entries,
         name: "go-map-entries",
         summary: "List the keys and elems of a Go map, or find one key.",
@@ -719,6 +834,39 @@ const DEFINITIONS: &[Definition] = &[
              allocate is reclaimable. A + behind a figure means at least that much: parts of the \
              map, or its exact type, are not known. go-map-stats walks one map and counts all.",
         ],
+    },
+    Definition {
+        command: Command::Snapshot,
+        name: "go-map-snapshot",
+        summary: "Save what is known of maps now, to compare it later.",
+        operand: Operand::ManyOrAll,
+        options: &[
+            SAVE_BUCKETS,
+            FORCE_SNAPSHOT,
+            HOLDERS_SAVED,
+            JSON_SAVED,
+            OUTPUT,
+            QUICK_SAVED,
+            ALL_OF_PROCESS,
+            TYPE,
+        ],
+        about: &[
+            "Each map is walked in full; its figures and where its blocks lie are saved, with \
+             the target's clocks where they are known. Keys and elems are not saved.",
+            "EXPR is any gdb expression whose value is a Go map; several are separated by \
+             spaces. An expression that holds spaces is put in parentheses.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-snapshot main.cache main.users -o before.json",
+                shows: "Two maps, for go-map-diff before.json later on.",
+            },
+            Example {
+                line: "go-map-snapshot -scan -o all.json.gz",
+                shows: "Every map of the process, compressed.",
+            },
+        ],
+        notes: &[],
     },
     Definition {
         command: Command::Stats,

@@ -18,7 +18,8 @@ use super::definition::{
 pub struct Request {
     /// The command.
     pub command: Command,
-    /// The expressions as typed; empty for a command that takes none.
+    /// The expressions as typed, or the names of files; empty for a command that takes
+    /// neither.
     pub expressions: Vec<String>,
     /// Every option, with its default where it was not given.
     pub options: Options,
@@ -59,6 +60,8 @@ pub struct Options {
     pub sort: Sort,
     /// `-type REGEX`
     pub pattern: Option<Pattern>,
+    /// `-buckets`
+    pub buckets: bool,
     /// `-density`
     pub density: bool,
     /// `-engine`
@@ -73,6 +76,8 @@ pub struct Options {
     pub on: Vec<&'static str>,
     /// `-rate HZ`
     pub rate: Option<u64>,
+    /// `-scan`
+    pub scan: bool,
     /// `-stack DEPTH`
     pub stack: Option<u64>,
 }
@@ -361,6 +366,9 @@ pub enum UsageError {
     /// The command needs the name of a file.
     #[error("{0} needs the name of a file: {1}")]
     MissingFile(&'static str, String),
+    /// The command takes fewer files.
+    #[error("{0} compares two files at most: {1}")]
+    TooManyFiles(&'static str, String),
     /// The command takes no expression.
     #[error("{0} takes no expression{1}")]
     UnexpectedExpression(&'static str, String),
@@ -560,7 +568,7 @@ fn unknown_hint(definition: &Definition, name: &str) -> String {
         .map(|option| (distance(option.name, name), option))
         .min_by_key(|(distance, _)| *distance);
     let escape = match definition.operand {
-        Operand::None | Operand::File => "",
+        Operand::None | Operand::File | Operand::Files => "",
         _ => "; if it is part of the expression, put -- before that",
     };
     if let Some((distance, option)) = closest
@@ -693,10 +701,11 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
                 bad(format!("it is one of {}, or several", known.join(", ")))
             })?;
         }
-        OptionId::Pprof | OptionId::Output if value.is_empty() => {
+        OptionId::Buckets => options.buckets = true,
+        OptionId::Scan => options.scan = true,
+        OptionId::Output | OptionId::Pprof if value.is_empty() => {
             return Err(bad("the name of a file is needed".to_owned()));
         }
-        OptionId::Output => options.output = Some(value.to_owned()),
         // Naming no map means the same.
         OptionId::AllMaps => {}
         OptionId::Density => options.density = true,
@@ -715,6 +724,7 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
                 Some(depth.ok_or_else(|| bad(format!("0 to {STACK_MAX} calls are possible")))?);
         }
         OptionId::Pprof => options.pprof = Some(value.to_owned()),
+        OptionId::Output => options.output = Some(value.to_owned()),
         OptionId::Pattern if value.is_empty() => {
             return Err(bad("a part of a type's name is needed".to_owned()));
         }
@@ -840,18 +850,21 @@ fn contradictions(definition: &Definition, given: &[OptionId]) -> Result<(), Usa
         return Err(UsageError::Contradiction {
             first: "-all",
             second: match definition.command {
-                Command::Scan => "-top",
+                Command::Diff | Command::Scan => "-top",
                 _ => "-limit",
             },
             reason: "give one of them",
         });
     }
-    let file = match definition.command {
+    if definition.command == Command::Snapshot {
+        saved(given)?;
+    }
+    let (file, name) = match definition.command {
         Command::Scan => (OptionId::Pprof, "-pprof FILE"),
         _ => (OptionId::Output, "-o FILE"),
     };
-    if given.contains(&OptionId::Force) && !given.contains(&file.0) {
-        return Err(UsageError::Alone("-force", file.1));
+    if given.contains(&OptionId::Force) && !given.contains(&file) {
+        return Err(UsageError::Alone("-force", name));
     }
     for (option, name, reason) in [
         (
@@ -884,6 +897,36 @@ fn contradictions(definition: &Definition, given: &[OptionId]) -> Result<(), Usa
             second: "-range",
             reason: "a range is listed whole without -all",
         });
+    }
+    Ok(())
+}
+
+/// What contradicts itself among the options of `go-map-snapshot`.
+fn saved(given: &[OptionId]) -> Result<(), UsageError> {
+    if !given.contains(&OptionId::Output) {
+        return Err(UsageError::Alone("go-map-snapshot", "a file: -o FILE"));
+    }
+    let all = given.contains(&OptionId::Scan);
+    for (option, name, reason) in [
+        (
+            OptionId::Buckets,
+            "-buckets",
+            "the maps that a scan finds are not walked bucket by bucket",
+        ),
+        (OptionId::Type, "-type", "a scan finds the types itself"),
+    ] {
+        if all && given.contains(&option) {
+            return Err(UsageError::Contradiction {
+                first: "-scan",
+                second: name,
+                reason,
+            });
+        }
+    }
+    for (option, name) in [(OptionId::Quick, "-quick"), (OptionId::Holders, "-holders")] {
+        if given.contains(&option) && !all {
+            return Err(UsageError::Alone(name, "-scan"));
+        }
     }
     Ok(())
 }
@@ -970,28 +1013,50 @@ fn expressions(
                 definition.usage(),
             )),
         },
-        (Operand::File, true) => Err(UsageError::MissingFile(definition.name, definition.usage())),
+        (Operand::File | Operand::Files, true) => {
+            Err(UsageError::MissingFile(definition.name, definition.usage()))
+        }
+        (Operand::ManyOrAll, true) if options.scan => Ok(Vec::new()),
         (_, true) => Err(UsageError::MissingExpression(
             definition.name,
             definition.usage(),
         )),
+        (Operand::ManyOrAll, false) if options.scan => Err(UsageError::UnexpectedExpression(
+            definition.name,
+            " beside -scan, which saves all maps".to_owned(),
+        )),
+        (Operand::File | Operand::Files, false) => {
+            let files: Vec<String> = match definition.operand {
+                Operand::File => vec![unquote(&text)],
+                _ => split(&text)?.into_iter().map(unquote).collect(),
+            };
+            if files.iter().any(String::is_empty) {
+                return Err(UsageError::MissingFile(definition.name, definition.usage()));
+            }
+            match files.len() {
+                0..=2 => Ok(files),
+                _ => Err(UsageError::TooManyFiles(
+                    definition.name,
+                    definition.usage(),
+                )),
+            }
+        }
         (Operand::One | Operand::OneOrType | Operand::Optional, false) => Ok(vec![text]),
-        (Operand::File, false) => match unquote(&text) {
-            name if name.is_empty() => {
-                Err(UsageError::MissingFile(definition.name, definition.usage()))
-            }
-            name => Ok(vec![name]),
-        },
-        (Operand::Many | Operand::Any, false) => {
-            let mut list = Vec::new();
-            let mut at = 0;
-            while let Some(token) = next_token(&text, at)? {
-                at = token.end;
-                list.push(token.text.to_owned());
-            }
-            Ok(list)
+        (Operand::Many | Operand::ManyOrAll | Operand::Any, false) => {
+            Ok(split(&text)?.into_iter().map(str::to_owned).collect())
         }
     }
+}
+
+/// The tokens of a line.
+fn split(text: &str) -> Result<Vec<&str>, UsageError> {
+    let mut list = Vec::new();
+    let mut at = 0;
+    while let Some(token) = next_token(text, at)? {
+        at = token.end;
+        list.push(token.text);
+    }
+    Ok(list)
 }
 
 pub(super) fn dashed(option: &OptionDefinition) -> String {
@@ -1089,6 +1154,49 @@ mod tests {
             Ok(request) => panic!("{command} {line}: {request:?}"),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn a_snapshot_names_maps_or_takes_all() {
+        let of = |line: &str| ok("go-map-snapshot", line);
+        let request = of("main.a m[x - 1] -o 'a b.json' -buckets -force");
+        assert_eq!(request.expressions, ["main.a", "m[x - 1]"]);
+        assert_eq!(request.options.output.as_deref(), Some("a b.json"));
+        assert!(request.options.buckets && request.options.force);
+        let request = of("-scan -o a.json.gz -quick");
+        assert!(request.expressions.is_empty() && request.options.scan);
+        assert_eq!(
+            error("go-map-snapshot", "main.a"),
+            "go-map-snapshot needs a file: -o FILE."
+        );
+        for wrong in [
+            "-o a",
+            "-scan -o a main.a",
+            "-scan -o a -buckets",
+            "-scan -o a -type T",
+            "m -o a -quick",
+            "m -o a -holders",
+            "-scan -quick -holders -o a",
+            "m -o ''",
+            "m -o a -o b",
+        ] {
+            assert!(parse("go-map-snapshot", wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_diff_takes_one_file_or_two() {
+        let of = |line: &str| ok("go-map-diff", line);
+        assert_eq!(of("a.json").expressions, ["a.json"]);
+        assert_eq!(of("'a b' -top 3 \"c\"").expressions, ["a b", "c"]);
+        assert_eq!(of("-all -- -a").expressions, ["-a"]);
+        assert_eq!(
+            error("go-map-diff", "-json"),
+            "go-map-diff needs the name of a file: go-map-diff [OPTION]... [--] A [B]"
+        );
+        assert!(error("go-map-diff", "a ''").contains("needs the name of a file"));
+        assert!(error("go-map-diff", "a b c").contains("two files at most"));
+        assert!(error("go-map-diff", "a -all -top 3").contains("-top"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! the last line is the [`Ending`]. Lines are written whole, so that a file whose
 //! writer was killed lacks its end and nothing else.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
 use super::Event;
+use crate::save;
 
 /// The schema of the first line.
 pub const SCHEMA: &str = "gomapscope.events/1";
@@ -110,7 +111,7 @@ pub struct Ending {
 #[non_exhaustive]
 pub enum EventFileError {
     /// The file is there already.
-    #[error("{0} exists: choose another name, or add -force to overwrite it")]
+    #[error("{}", save::taken(.0.display()))]
     Exists(PathBuf),
     /// The system refuses.
     #[error("{0}: {1}")]
@@ -168,14 +169,7 @@ impl EventWriter {
             io::ErrorKind::AlreadyExists => EventFileError::Exists(path.to_owned()),
             _ => EventFileError::Io(path.to_owned(), error),
         };
-        let mut options = OpenOptions::new();
-        options.write(true);
-        if force {
-            options.create(true).truncate(true);
-        } else {
-            options.create_new(true);
-        }
-        let file = options.open(path).map_err(failed)?;
+        let file = save::in_place(path, force).map_err(failed)?;
         let packed = path.extension().is_some_and(|end| end == "gz");
         let sink = if packed {
             Sink::Packed(Box::new(GzEncoder::new(file, Compression::fast())))

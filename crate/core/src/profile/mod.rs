@@ -4,16 +4,12 @@
 mod proto;
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use prost::Message as _;
 
+use crate::save::NewFile;
 use crate::scan::{Facts, FoundMap, ScanReport, State};
 use proto::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
 
@@ -227,63 +223,14 @@ fn split(frame: &str) -> (&str, &str, i64) {
     parts.unwrap_or((frame, "", 0))
 }
 
-/// Whether a file may be written: so that no long search ends in a refusal.
-///
-/// # Errors
-/// Why not, in one line.
-pub fn may_write(path: &str, force: bool) -> Result<PathBuf, String> {
-    let expanded = match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => PathBuf::from(path),
-    };
-    match fs::symlink_metadata(&expanded) {
-        Ok(found) if found.is_dir() => Err(format!("{path} is a directory")),
-        Ok(_) if !force => Err(format!("{path} exists: -force overwrites it")),
-        Ok(_) | Err(_) => match expanded.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-                Err(format!("{path} cannot be written: no such directory"))
-            }
-            _ => Ok(expanded),
-        },
-    }
-}
-
 /// Writes `profile` compressed to `path`, whole or not at all.
 ///
 /// # Errors
 /// Why not, in one line.
 pub fn write(path: &str, force: bool, profile: &[u8]) -> Result<(), String> {
-    let place = may_write(path, force)?;
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::AlreadyExists => format!("{path} exists: -force overwrites it"),
-        _ => format!("{path} cannot be written: {error}"),
-    };
-    let mut beside = place.clone().into_os_string();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let written = compress(&beside, profile).and_then(|()| {
-        if force {
-            return fs::rename(&beside, &place);
-        }
-        // Unlike a rename, a link never replaces what came into being meanwhile.
-        match fs::hard_link(&beside, &place) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                // A file system without links.
-                fs::rename(&beside, &place)
-            }
-            other => other,
-        }
-    });
-    // Renamed, it is gone already.
-    let _ = fs::remove_file(&beside);
-    written.map_err(failed)
-}
-
-fn compress(path: &Path, profile: &[u8]) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let mut encoder = GzEncoder::new(file, Compression::default());
-    encoder.write_all(profile)?;
-    encoder.finish()?.sync_all()
+    let mut file = NewFile::create(path, force, true)?;
+    file.write(profile)?;
+    file.keep().map(|_| ())
 }
 
 #[cfg(test)]
@@ -302,20 +249,5 @@ mod tests {
         );
         assert_eq!(split("main.load"), ("main.load", "", 0));
         assert_eq!(split("a b:c"), ("a b:c", "", 0));
-    }
-
-    #[test]
-    fn a_file_is_not_overwritten() {
-        let folder = std::env::temp_dir().join(format!("profile-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("a.pb.gz");
-        let name = path.to_str().unwrap();
-        write(name, false, b"one").unwrap();
-        assert!(write(name, false, b"two").unwrap_err().contains("-force"));
-        write(name, true, b"two").unwrap();
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-        assert!(may_write(folder.to_str().unwrap(), true).is_err());
-        assert!(may_write(&format!("{name}/x/y"), true).is_err());
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -26,6 +26,7 @@ pub use events::{TraceStatus, event_line, events, events_json, trace_status, tra
 pub use heat::{heat, heat_cells, heat_strip};
 pub use json::{JsonRows, buckets_json, entries_json, stats_json, to_json};
 pub use layout::layout;
+pub(crate) use number::count;
 pub use number::{percent, percent_of, size, thousands};
 pub use sanitize::sanitize;
 pub use scan::{ScanContext, scan, scan_json};

@@ -75,7 +75,7 @@ fn between(share: f64) -> String {
 }
 
 /// `1 table`, `2 tables`.
-pub(super) fn count(value: u64, noun: &str) -> String {
+pub(crate) fn count(value: u64, noun: &str) -> String {
     match value {
         1 => format!("1 {noun}"),
         _ if noun.ends_with("ry") => {

@@ -1,0 +1,3 @@
+module changes
+
+go 1.21
