@@ -140,6 +140,8 @@ class Trace:
         where = session.kind()
         self._callback = callback
         self._show = show
+        self._json = request.json
+        self._notices: list[str] = []
         self._interrupted = False
         self._ended: Optional[str] = None
         self._points: list[gdb.Breakpoint] = []
@@ -207,7 +209,9 @@ class Trace:
         return engine, self._target.trace(request, maps, engine, pid, clock)
 
     def _notice(self, sentence: str) -> None:
-        if self._callback is None:
+        self._notices.append(sentence)
+        # What gdb's pipe hands on holds its stderr as well: nothing may stand beside the JSON.
+        if self._callback is None and not self._json:
             gdb.write(sentence + "\n", gdb.STDERR)
 
     def _break(self, arch: str) -> None:
@@ -329,6 +333,7 @@ class Trace:
     def status(self) -> dict[str, Any]:
         """The document of ``go-map-trace status -json``."""
         document: dict[str, Any] = json.loads(self._native.status_json(*self._figures()))
+        document["notes"] = [*self._notices, *document.get("notes", ())]
         return document
 
     def status_text(self, style: _native.Style) -> str:
