@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 from pathlib import Path
 
 import pytest
 
-import gdbs
 import tracetool
 from tracetool import BOTH, LABELS, SMALL
 
@@ -31,9 +29,7 @@ def test_every_growth_is_seen_as_the_program_saw_it(label: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("label", LABELS)
 def test_every_write_is_seen_once(label: str, tmp_path: Path) -> None:
-    facts, file, status = tracetool.trace(
-        label, tmp_path, "-engine break -on assign,delete", SMALL
-    )
+    facts, file, status = tracetool.trace(label, tmp_path, "-engine break -on assign,delete", SMALL)
     tracetool.check_writes(facts, file)
     assert status["lost"] == 0
     # A signal at a breakpoint makes the thread hit it again.
