@@ -302,6 +302,8 @@ class Trace:
         self._seconds = time.monotonic() - self._started
         mono = time.clock_gettime_ns(time.CLOCK_MONOTONIC) if self._local else None
         self._native.finish(reason, self._cost()[0], mono)
+        # Probes may have ended before, and then not because of what ends now.
+        self._ended = self._native.ended or reason
 
     def _remove(self) -> None:
         for point in self._points:
