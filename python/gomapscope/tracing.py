@@ -140,6 +140,8 @@ class Trace:
         where = session.kind()
         self._callback = callback
         self._show = show
+        self._json = request.json
+        self._notices: list[str] = []
         self._interrupted = False
         self._ended: Optional[str] = None
         self._points: list[gdb.Breakpoint] = []
@@ -211,7 +213,9 @@ class Trace:
         return engine, self._target.trace(request, maps, engine, pid, clock)
 
     def _notice(self, sentence: str) -> None:
-        if self._callback is None:
+        self._notices.append(sentence)
+        # What gdb's pipe hands on holds its stderr as well: nothing may stand beside the JSON.
+        if self._callback is None and not self._json:
             gdb.write(sentence + "\n", gdb.STDERR)
 
     def _break(self, arch: str) -> None:
@@ -309,6 +313,8 @@ class Trace:
         self._seconds = time.monotonic() - self._started
         mono = time.clock_gettime_ns(time.CLOCK_MONOTONIC) if self._local else None
         self._native.finish(reason, self._cost()[0], mono)
+        # Probes may have ended before, and then not because of what ends now.
+        self._ended = self._native.ended or reason
 
     def _remove(self) -> None:
         for point in self._points:
@@ -340,6 +346,7 @@ class Trace:
     def status(self) -> dict[str, Any]:
         """The document of ``go-map-trace status -json``."""
         document: dict[str, Any] = json.loads(self._native.status_json(*self._figures()))
+        document["notes"] = [*self._notices, *document.get("notes", ())]
         return document
 
     def status_text(self, style: _native.Style) -> str:
