@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -37,12 +38,14 @@ class _Guard:
 
     gdb leaves them behind only if it had no chance to clean up (SIGKILL), and then a program
     it was attached to would die of the first.  A shell waits for the end of a pipe that gdb
-    holds, and puts back the code that the executable has there.
+    holds, and puts back the code that the executable has there.  Debug registers it cannot
+    reach: another gdb, which attaches and detaches, clears them.  What the program does in the
+    meantime, some tenths of a second, is its own risk.
     """
 
     _SCRIPT = """
 read answer && exit
-pid=$1; born=$2; shift 2
+pid=$1; born=$2; gdb=$3; shift 3
 [ "$(sed 's/.*) //' /proc/$pid/stat | cut -d' ' -f20)" = "$born" ] || exit
 for place; do
   address=${place%%:*}; rest=${place#*:}; trap=${rest%%:*}; code=${rest#*:}
@@ -56,16 +59,21 @@ for place; do
   done
   printf "$bytes" | dd of=/proc/$pid/mem bs=1 seek=$address conv=notrunc 2>/dev/null
 done
+# What was set by another gdb is cleared only by one that sets something itself.
+[ -z "$gdb" ] || "$gdb" -nx -batch -iex 'set auto-load no' -p $pid \
+  -ex 'set confirm off' -ex 'set breakpoint always-inserted on' \
+  -ex 'hbreak *1' -ex delete -ex detach </dev/null
 """
 
-    def __init__(self, pid: int, traps: list[tuple[int, bytes]], arch: str) -> None:
+    def __init__(self, pid: int, traps: list[tuple[int, bytes]], arch: str, hardware: bool) -> None:
         trap = "cc" if arch == "amd64" else "000020d4"
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
                 born = stream.read().rsplit(") ", 1)[1].split()[19]
+            own = os.readlink("/proc/self/exe") if hardware else ""
             places = [f"{address}:{trap}:{code[: len(trap) // 2].hex()}" for address, code in traps]
             self._shell: Optional[subprocess.Popen[bytes]] = subprocess.Popen(
-                ["/bin/sh", "-c", self._SCRIPT, "sh", str(pid), born, *places],
+                ["/bin/sh", "-c", self._SCRIPT, "sh", str(pid), born, own, *places],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -164,7 +172,7 @@ class Trace:
             if self.engine == "break":
                 self._break(program.binary.arch or "")
             elif self.engine == "watch":
-                self._watch()
+                self._watch(program.binary.arch or "")
         except BaseException:
             self._remove()
             with contextlib.suppress(Exception):
@@ -220,20 +228,26 @@ class Trace:
 
     def _break(self, arch: str) -> None:
         sites = self._native.sites()
-        attached = gdb.selected_inferior().was_attached
-        if self._local and attached:
-            traps = [(address, code) for _, address, code, _ in sites]
-            self._guard = _Guard(self._pid, traps, arch)
         # A signal that comes while a thread stands at a breakpoint makes gdb stop there once
-        # more, unless it is one of the hardware's.  Those cannot be taken out of a program that
-        # outlives a killed gdb, which only one does that gdb was attached to.
-        free = _WATCHES - 1 - _in_hardware() if self._local and not attached else 0
+        # more, unless it is one of the hardware's.
+        free = _WATCHES - 1 - _in_hardware() if self._local else 0
         ranked = sorted((rank, number) for number, _, _, rank in sites if rank is not None)
         hardware = {number for _, number in ranked[: max(free, 0)]}
+        self._protect(
+            [(address, code) for number, address, code, _ in sites if number not in hardware],
+            arch,
+            bool(hardware),
+        )
         for number, address, _, _ in sites:
             self._points.append(_Site(self, number, address, number in hardware))
 
-    def _watch(self) -> None:
+    def _protect(self, traps: list[tuple[int, bytes]], arch: str, hardware: bool) -> None:
+        """Have traps removed if gdb is killed; what gdb started dies with it anyway."""
+        if self._local and gdb.selected_inferior().was_attached:
+            self._guard = _Guard(self._pid, traps, arch, hardware)
+
+    def _watch(self, arch: str) -> None:
+        self._protect([], arch, True)
         language = gdb.parameter("language")
         # "unsigned long" is no type in gdb's Go, and stripped programs have none at all.
         gdb.execute("set language c", to_string=True)

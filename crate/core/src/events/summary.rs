@@ -1607,6 +1607,7 @@ mod tests {
             old_capacity: Some(1024),
             map_capacity: Some(2048),
             size: Some(10),
+            second_block: Some(0x88),
             old_size: Some(10),
             ..grow(1, MAP, 0, 0)
         };
