@@ -302,10 +302,12 @@ def until(what: Callable[[], Any], why: str, seconds: float = 60) -> Any:
 
 
 def leftovers() -> list[str]:
-    """What a tracer of this project has in tracefs."""
+    """What tracers of this project left in tracefs; those of living ones are their own."""
     instances = [path.name for path in (TRACEFS / "instances").glob("gomapscope-*")]
     events = (TRACEFS / "uprobe_events").read_text(encoding="utf-8").splitlines()
-    return instances + [line for line in events if "gomapscope_" in line]
+    made = instances + [line for line in events if "gomapscope_" in line]
+    owners = ((re.search(r"gomapscope[-_](\d+)", name), name) for name in made)
+    return [name for owner, name in owners if owner and not alive(int(owner.group(1)))]
 
 
 def alive(pid: int) -> bool:

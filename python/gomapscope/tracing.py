@@ -295,7 +295,7 @@ class Trace:
                 stop = bool(self._callback(api.event_of(json.loads(event)))) or stop
             if full:
                 # Breakpoints cannot be deleted in the middle of a stop.
-                gdb.post_event(lambda: self.stop("-max reached"))
+                gdb.post_event(self._full)
         except Exception as error:
             self._fail(error)
         self._hits += 1
@@ -303,6 +303,11 @@ class Trace:
         self._own_ns += end - begin
         self._mark = (end, time.process_time_ns())
         return stop
+
+    def _full(self) -> None:
+        self.stop("-max reached")
+        if self._show:
+            gdb.write("go-map-trace: -max reached, the trace is ended; the program goes on.\n")
 
     def _fail(self, error: Exception) -> None:
         """Keep the first problem for the status; a callback's is the user's to see."""

@@ -30,6 +30,7 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent))
 
 import recorder  # noqa: E402
+import tracing  # noqa: E402
 
 import gdbtool  # noqa: E402
 import toolchains  # noqa: E402
@@ -373,6 +374,7 @@ def main() -> int:
         print(f"Instructions a slot, {COUNTED_SIZE:,} entries in memory: {each}")
     for version, _ in LABELS:
         print(recorder.report(version))
+        print(tracing.report(version))
     load = os.getloadavg()[0]
     spent = time.monotonic() - started
     print(f"{spent:.0f} s, {os.cpu_count()} processors, load {load:.1f}; written to {found}")

@@ -54,8 +54,12 @@ func created(s state) (found []change) {
 		return found
 	}
 	found = append(found, change{Op: "directory", Block: s.storage})
-	for _, t := range s.tables {
-		found = append(found, change{Op: "create", Block: t.block, Capacity: t.slots}, change{Op: "table", Block: t.table, Capacity: t.slots})
+	for i, t := range s.tables {
+		op := "create"
+		if i > 0 {
+			op = "grow" // the same map's next table
+		}
+		found = append(found, change{Op: op, Block: t.block, Capacity: t.slots}, change{Op: "table", Block: t.table, Capacity: t.slots})
 	}
 	return found
 }

@@ -799,7 +799,8 @@ fn engine(word: &str) -> &str {
     }
 }
 
-/// One event as a line of a running trace, its line end included. `names` are the
+/// One event as a line of a running trace, its line end included; who did it stands on a
+/// second line where one has no room for it. `names` are the
 /// expressions by which maps were asked for; `started` is when the trace began, by the
 /// clock of the event's `t_mono_ns`.
 #[must_use]
@@ -844,30 +845,41 @@ pub fn event_line(
     if let Some(density) = event.hole_density {
         fact(&format!("holes {}", percent(density)));
     }
+    let mut tail = Line::new(style);
     if let Some(frame) = caller(&event.stack).or_else(|| event.stack.first()) {
-        fact(&place(frame));
+        tail.space(2);
+        tail.push(Role::Plain, &place(frame));
     }
-    let columns = style.columns();
-    let room = columns.saturating_sub(head.width() + facts.width());
-    let mut line = head;
-    // A long name gives way to the figures.
-    line.append(&name.cut(room.max(columns / 4)));
-    line.append(&facts);
     let goroutine = event.goid.map(|goid| format!("goroutine {goid}"));
     let labels = event
         .labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"));
     for extra in goroutine.into_iter().chain(labels) {
-        let mut extra = Line::new(style).with(Role::Metadata, &extra);
-        if line.width() + 2 + extra.width() > columns {
-            break;
-        }
-        line.space(2);
-        line.append(&std::mem::replace(&mut extra, Line::new(style)));
+        tail.space(2);
+        tail.push(Role::Metadata, &extra);
     }
+    let columns = style.columns();
+    let room = columns.saturating_sub(head.width() + facts.width());
+    let indent = head.width();
+    let mut line = head;
+    // A long name gives way to the figures.
+    line.append(&name.cut(room.max(columns / 4)));
+    line.append(&facts);
     let mut text = String::new();
+    // Who did it is on the same line, or whole on the next.
+    if line.width() + tail.width() <= columns {
+        line.append(&tail);
+        line.render(style, &mut text);
+        return text;
+    }
     line.render(style, &mut text);
+    if !tail.is_empty() {
+        let mut next = Line::new(style);
+        next.space(indent.min(12).saturating_sub(2));
+        next.append(&tail);
+        next.render(style, &mut text);
+    }
     text
 }
 
@@ -937,29 +949,43 @@ pub fn trace_status(status: &TraceStatus, style: &Style) -> String {
         (Some(why), false) => format!("Ended ({why}): "),
         (None, false) => "Ended: ".to_owned(),
     };
-    line.push(Role::Title, &state);
-    line.push(Role::Plain, engine(&status.engine));
-    if let Some(cost) = status.cost_ns {
-        let own = status
-            .own_ns
-            .map_or_else(String::new, |own| format!(" ({} of it ours)", micro(own)));
-        line.push(Role::Plain, &format!(", {} a hit{own}", micro(cost)));
-    }
-    line.push(Role::Plain, &format!(", {}", count(status.hits, "hit")));
-    if let Some(seconds) = status.seconds.filter(|seconds| seconds.is_finite()) {
-        // As much as a u64 holds is 584 years.
-        let took = (seconds.max(0.0) * 1e9) as u64;
-        line.push(Role::Plain, &format!(" in {}", span(took)));
-        if let Some(cost) = status.cost_ns.filter(|_| took > 0 && status.hits > 0) {
-            let share = status.hits as f64 * cost as f64 / took as f64;
-            line.push(Role::Plain, &format!(" = {} of the time", percent(share)));
+    if status.active && status.hits == 0 {
+        let maps = match status.maps.as_slice() {
+            [] => "all maps".to_owned(),
+            maps => maps.join(", "),
+        };
+        line.push(Role::Title, &format!("Tracing {maps}"));
+        let how = format!(
+            " by {}: let the program run (continue).",
+            engine(&status.engine)
+        );
+        line.push(Role::Plain, &how);
+        line.fold(style, 0, 2, &mut text);
+    } else {
+        line.push(Role::Title, &state);
+        line.push(Role::Plain, engine(&status.engine));
+        if let Some(cost) = status.cost_ns {
+            let own = status
+                .own_ns
+                .map_or_else(String::new, |own| format!(" ({} of it ours)", micro(own)));
+            line.push(Role::Plain, &format!(", {} a hit{own}", micro(cost)));
         }
+        line.push(Role::Plain, &format!(", {}", count(status.hits, "hit")));
+        if let Some(seconds) = status.seconds.filter(|seconds| seconds.is_finite()) {
+            // As much as a u64 holds is 584 years.
+            let took = (seconds.max(0.0) * 1e9) as u64;
+            line.push(Role::Plain, &format!(" in {}", span(took)));
+            if let Some(cost) = status.cost_ns.filter(|_| took > 0 && status.hits > 0) {
+                let share = status.hits as f64 * cost as f64 / took as f64;
+                line.push(Role::Plain, &format!(" = {} of the time", percent(share)));
+            }
+        }
+        line.push(Role::Plain, ".");
+        line.fold(style, 0, 2, &mut text);
     }
-    line.push(Role::Plain, ".");
-    line.fold(style, 0, 2, &mut text);
     if let Some(failure) = &status.failure {
         Line::new(style)
-            .with(Role::Highlight, "The file was given up")
+            .with(Role::Highlight, "Something failed")
             .with(Role::Plain, &format!(": {failure}"))
             .fold(style, 0, 2, &mut text);
     }
@@ -1301,7 +1327,7 @@ mod tests {
     }
 
     #[test]
-    fn one_event_is_one_line() {
+    fn one_event_is_a_line_or_two() {
         let mut event = grow(11, 0xc000_0120, 8192);
         event.t_mono_ns = Some(2_234_567_890);
         event.len = Some(6657);
@@ -1312,9 +1338,10 @@ mod tests {
         };
         assert_eq!(
             line(&event, 110),
-            "+1.234 s  grow  main.cache  8,192 → 16,384 slots  400.0 KiB  len 6,657  \
-             main.fill cache.go:33  goroutine 8\n"
+            "+1.234 s  grow  main.cache  8,192 → 16,384 slots  400.0 KiB  len 6,657\n            \
+             main.fill cache.go:33  goroutine 8  request=/login\n"
         );
+        assert_eq!(line(&event, 200).lines().count(), 1);
         assert_eq!(line(&event, 200).matches("request=/login").count(), 1);
         let mut other = event.clone();
         other.map = 0x10;
@@ -1476,7 +1503,7 @@ mod tests {
             for event in &events {
                 check(|style| {
                     let line = event_line(event, &names, number, style);
-                    assert_eq!(line.matches('\n').count(), 1);
+                    assert!(matches!(line.matches('\n').count(), 1 | 2));
                     line
                 });
             }

@@ -43,15 +43,25 @@ const OPEN_MAX: usize = 1 << 16;
 /// The kernel keeps so many return addresses.
 const STACK_MAX: usize = 8;
 
-/// A process's memory as Linux shows it, for root: without a debugger.
+/// A process's memory as Linux shows it, for root: without a debugger. What the process had
+/// from its executable can be read when it is gone, too: records of the kernel outlive it.
 #[derive(Debug)]
-struct ProcessMemory(File);
+struct ProcessMemory {
+    live: File,
+    binary: Rc<Binary>,
+    bias: u64,
+}
 
 impl Memory for ProcessMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        self.0
-            .read_exact_at(buffer, address)
-            .map_err(|_| ReadError::fault(address, buffer.len()))
+        let linked = address.wrapping_sub(self.bias);
+        if self.live.read_exact_at(buffer, address).is_ok()
+            || self.binary.file_bytes(linked, buffer)
+        {
+            Ok(())
+        } else {
+            Err(ReadError::fault(address, buffer.len()))
+        }
     }
 }
 
@@ -493,7 +503,11 @@ impl Worker {
         let memory = File::open(&path)
             .map_err(|error| format!("{path}: {error}; kernel probes need root"))?;
         let binary = Rc::new(Binary::open(&config.program).map_err(|error| error.to_string())?);
-        let memory = Box::new(ProcessMemory(memory));
+        let memory = Box::new(ProcessMemory {
+            live: memory,
+            binary: Rc::clone(&binary),
+            bias: config.bias,
+        });
         let target = Target::new(Rc::clone(&binary), memory, config.bias, Some(config.pid));
         let mut plan = Plan::empty(&target).map_err(|error: TraceError| error.to_string())?;
         let goid = GoroutineReader::new(target.types())

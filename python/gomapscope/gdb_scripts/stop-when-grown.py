@@ -1,0 +1,1 @@
+../../../gdb-scripts/stop-when-grown.py
