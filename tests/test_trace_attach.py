@@ -93,7 +93,8 @@ def test_stop_and_detach_leave_the_program_to_itself(label: str, tmp_path: Path)
     with started(label, *WORK) as program, gdbtool.Session() as session:
         session.text(f"attach {program.pid}")
         session.text(f"go-map-trace start -engine break -on growth,assign -max 400 -o {events}")
-        assert len(shells_of(program.pid)) == 1
+        # The kernel tells of its words a moment after the shell was begun.
+        tracetool.until(lambda: len(shells_of(program.pid)) == 1, "there is no guard")
         # Stops by itself in the middle of the work.
         session.python(
             "[setattr(__import__('gomapscope.tracing').tracing._active[0], '_callback', "
@@ -196,6 +197,7 @@ def test_a_killed_gdb_leaves_no_trap(label: str, suffix: str, tmp_path: Path) ->
             assert traps
             # Only now the process runs, and has them.
             tracetool.until(lambda: program.bytes_at(addresses) == traps, "no breakpoints")
+            tracetool.until(lambda: len(shells_of(program.pid)) == 1, "there is no guard")
             (shell,) = shells_of(program.pid)
         finally:
             gdb.send_signal(signal.SIGKILL)
