@@ -58,9 +58,10 @@ class Program:
 
 
 @contextlib.contextmanager
-def started(label: str, *arguments: str) -> Iterator[Program]:
+def started(label: str, *arguments: str, copy_to: Path | None = None) -> Iterator[Program]:
     """A program that said it is ready, and is gone afterwards."""
-    program = Program(toolchains.build(tracetool.TRACED, label), *arguments)
+    path = toolchains.build(tracetool.TRACED, label)
+    program = Program(tracetool.copied(path, copy_to) if copy_to else path, *arguments)
     try:
         assert program.hear() == f"ready pid {program.pid}"
         yield program
@@ -253,7 +254,7 @@ def test_a_gdb_killed_behind_the_work_leaves_a_file_of_whole_lines(
 @pytest.mark.parametrize("label", BOTH)
 def test_probes_of_a_killed_gdb_are_removed_by_the_next(label: str, tmp_path: Path) -> None:
     events = tmp_path / "events.jsonl"
-    with started(label, *WORK) as program:
+    with started(label, *WORK, copy_to=tmp_path) as program:
         gdb = start_gdb(
             program.pid,
             f"go-map-trace start -engine uprobe -on assign -o {events}",
@@ -269,7 +270,7 @@ def test_probes_of_a_killed_gdb_are_removed_by_the_next(label: str, tmp_path: Pa
         program.go()
         assert program.finish() == ([checksum(label)], tracetool.SUCCEEDED)
     assert report(events)["end"]["state"] in ("open", "cut")
-    with started(label, *WORK) as program, gdbtool.Session() as session:
+    with started(label, *WORK, copy_to=tmp_path) as program, gdbtool.Session() as session:
         session.text(f"attach {program.pid}")
         session.text("go-map-trace start -engine uprobe -on assign")
         session.text("go-map-trace stop")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import gdbtool
+import toolchains
 import tracetool
 from tracetool import BOTH, LABELS
 
@@ -41,4 +43,29 @@ def test_max_ends_the_trace_and_the_program_goes_on(label: str, tmp_path: Path) 
     )
     assert len(file.events) == status["events"] == 500
     assert status["ended"] == "-max reached"
+    assert not tracetool.leftovers()
+
+
+def test_kernel_and_debugger_do_not_meet_in_one_file(tmp_path: Path) -> None:
+    """Each refuses where the other is: they would put each other's traps back."""
+    built = toolchains.build(tracetool.TRACED, "1.27.3")
+    program = tracetool.copied(built, tmp_path)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    with gdbtool.Session() as one, gdbtool.Session() as two:
+        tracetool.begin(one, program, folders[0], *tracetool.SMALL)
+        tracetool.begin(two, program, folders[1], *tracetool.SMALL)
+        pids = [session.python("gdb.selected_inferior().pid") for session in (one, two)]
+        told = one.error("go-map-trace start -engine uprobe")
+        assert f"debugs process {pids[1]}, which runs the same file" in told
+        two.text("kill")
+        one.text("go-map-trace start -engine uprobe")
+        tracetool.begin(two, program, folders[1], *tracetool.SMALL)
+        told = two.error("go-map-trace start -engine break")
+        assert "a kernel probe or another tracer's breakpoint stands there" in told
+        one.text("go-map-trace stop")
+        two.text("go-map-trace start -engine break")
+        tracetool.run_to_end(two, folders[1])
+        tracetool.run_to_end(one, folders[0])
     assert not tracetool.leftovers()

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -68,9 +69,14 @@ def begin(session: gdbtool.Session, program: Path, folder: Path, *arguments: str
     assert session.python(f"{pc} == {main}")
 
 
-def exit_code(session: gdbtool.Session) -> Any:
-    """How the program ended."""
-    return session.python("int(gdb.parse_and_eval('$_exitcode'))")
+def run_to_end(session: gdbtool.Session, folder: Path) -> None:
+    """Let the program go on; it must succeed."""
+    session.text("continue")
+    threads = session.text("info threads")
+    assert threads == "No threads.\n", f"it stands still\n{session.log}{threads}"
+    code = session.python("str(gdb.parse_and_eval('$_exitcode'))")
+    complaint = (folder / "complained").read_text(encoding="utf-8", errors="replace")
+    assert code == str(SUCCEEDED), session.log + complaint[:4000]
 
 
 def printed(folder: Path) -> list[str]:
@@ -319,6 +325,12 @@ def alive(pid: int) -> bool:
     return text.rpartition(") ")[2][0] not in "ZX"
 
 
+def copied(program: Path, folder: Path) -> Path:
+    """A program of our own: kernel probes are in all processes of a file, those of other tests
+    included."""
+    return Path(shutil.copy(program, folder))
+
+
 def facts_of(path: Path) -> dict[str, Any]:
     """The program's own record."""
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -337,6 +349,8 @@ def trace(
 ) -> tuple[dict[str, Any], File, dict[str, Any]]:
     """Trace a whole run: facts, events and status. The program must not have noticed."""
     program = toolchains.build(TRACED, label, flags=flags)
+    if "uprobe" in start:
+        program = copied(program, folder)
     # The checksum follows from the arguments, not from the build.
     lines = untraced(program, *arguments) if plain is None else plain
     with gdbtool.Session(gdb=gdb) as session:
@@ -344,8 +358,7 @@ def trace(
         begin(session, program, folder, *arguments, "-facts", str(facts))
         events = folder / "events.jsonl"
         assert session.json(f"go-map-trace start -json -force -o {events} {start}")["active"]
-        session.text("continue")
-        assert exit_code(session) == SUCCEEDED
+        run_to_end(session, folder)
         status = session.json("go-map-trace status -json")
     assert printed(folder) == list(lines)
     assert not status["active"]

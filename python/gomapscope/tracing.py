@@ -9,9 +9,10 @@ import atexit
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Optional
 
 import gdb
@@ -209,7 +210,8 @@ class Trace:
         if engine == "auto" and request.is_busy and self._local and self._callback is None:
             # A hundred times cheaper, where the kernel lets us.
             try:
-                return "uprobe", self._target.trace(request, maps, "uprobe", pid, clock)
+                with _signals_elsewhere():
+                    return "uprobe", self._target.trace(request, maps, "uprobe", pid, clock)
             except _native.Error as refused:
                 self._notice(f"No kernel probes: {refused}.")
         engine = "break" if engine == "auto" else engine
@@ -218,7 +220,8 @@ class Trace:
                 "Each write will stop the program for 0.15 to 0.25 ms: at a busy map it runs "
                 "some 1,000 times slower."
             )
-        return engine, self._target.trace(request, maps, engine, pid, clock)
+        with _signals_elsewhere():
+            return engine, self._target.trace(request, maps, engine, pid, clock)
 
     def _notice(self, sentence: str) -> None:
         self._notices.append(sentence)
@@ -374,6 +377,20 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"<gomapscope.Trace by {self.engine}, {self._ended or 'active'}>"
+
+
+@contextlib.contextmanager
+def _signals_elsewhere() -> Iterator[None]:
+    """Have threads that begin in here leave all signals to gdb's own thread.
+
+    There gdb waits for them, for SIGCHLD above all (its manual, "Basic Python").
+    """
+    faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _in_hardware() -> int:

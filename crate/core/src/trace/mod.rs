@@ -43,6 +43,17 @@ pub enum TraceError {
         /// What is wrong.
         reason: String,
     },
+    /// Another tracer is there.
+    #[error(
+        "the code of {function} at {address:#x} is not the executable's: a kernel probe or \
+         another tracer's breakpoint stands there; end that trace first"
+    )]
+    Trapped {
+        /// The function.
+        function: String,
+        /// The instruction.
+        address: u64,
+    },
     /// The program has no map type, or its layout is not known.
     #[error("the layout of maps in {0} is not known: {1}")]
     Layout(String, String),

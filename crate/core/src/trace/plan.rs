@@ -381,6 +381,7 @@ impl Plan {
                 })?;
             plan.note_function(spot.function);
         }
+        plan.check_code(target)?;
         if plan.sites.is_empty() {
             let mut functions: Vec<&str> = spots.iter().map(|spot| spot.function).collect();
             functions.dedup();
@@ -404,6 +405,22 @@ impl Plan {
             );
         }
         Ok(plan)
+    }
+
+    /// Nobody else's trap may stand where one is to be placed: a kernel probe is in every
+    /// process of a program, and is hit instead of an instruction that gdb puts back. gdb itself
+    /// hides its own.
+    fn check_code(&self, target: &Target) -> Result<(), TraceError> {
+        for site in &self.sites {
+            let mut found = vec![0; site.code.len()];
+            if target.uncached().read(site.address, &mut found).is_ok() && found != site.code {
+                return Err(TraceError::Trapped {
+                    function: site.function.clone(),
+                    address: site.address,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// By the debug information and by the code; what both tell must agree.

@@ -1,6 +1,7 @@
 //! From hits to events.
 
 use std::collections::HashMap;
+use std::hash::Hasher as _;
 use std::rc::Rc;
 
 use super::facts::{Classic, Swiss, TableFacts};
@@ -13,11 +14,16 @@ use crate::heap::{
 };
 use crate::layout::{Header, Hmap, MapLayout, SwissMap};
 use crate::map::classic_array_bytes;
-use crate::memory::{Abi, AddressHash, Memory, ReadError, Span};
+use crate::memory::{Abi, AddressHash, AddressHasher, Memory, ReadError, Span};
 use crate::target::{Map, Target};
 
 /// Signal stacks have 32 KiB (runtime/os_linux.go, mpreinit).
 const SIGNAL_STACK_MAX: u64 = 64 << 10;
+
+/// Bytes of the stack that a repeated stop has unchanged: those of the last calls, and the
+/// callers' frames.
+const AROUND_BELOW: u64 = 256;
+const AROUND_ABOVE: u64 = 1024;
 
 /// Maps and calls that are remembered; then they are looked up anew.
 const KNOWN_MAX: usize = 1 << 16;
@@ -60,6 +66,8 @@ struct Passing {
     arguments: [u64; 4],
     /// How often the thread was asked to let go of a goroutine.
     signals: Option<u64>,
+    /// The map's header and the stack around `sp`, in one number.
+    around: u64,
 }
 
 /// A call that began and has not returned.
@@ -261,6 +269,10 @@ impl Recorder {
                 Arch::Arm64 => get("x30")?,
             },
         };
+        let argument = |argument: Option<Argument>| {
+            argument.and_then(|Argument(index)| arguments.get(index).copied())
+        };
+        let map = argument(role.map());
         let passing = Passing {
             site: number,
             g,
@@ -268,17 +280,14 @@ impl Recorder {
             fp,
             arguments,
             signals: self.signals(stop.thread, g),
+            around: self.around(g, sp, map),
         };
         if self.is_repeated(&passing, address, stop.thread)? {
             self.passings.insert(stop.thread, passing);
             self.sink.counts.duplicates += 1;
             return Err(Miss::Counted);
         }
-        let argument = |argument: Option<Argument>| {
-            argument.and_then(|Argument(index)| arguments.get(index).copied())
-        };
         let result = arguments.first().copied().unwrap_or(0);
-        let map = argument(role.map());
         let descriptor = argument(role.descriptor());
         self.passings.insert(stop.thread, passing);
         if role.returns() {
@@ -369,9 +378,43 @@ impl Recorder {
         self.abi().read_uint(live, at, 4).ok()
     }
 
+    /// The header of `map` and the stack around `sp` in one number. A goroutine that went on
+    /// left its traces there: Go's functions keep nothing in registers over a call, so a
+    /// caller's loop counts on the stack. What is unreadable has no say.
+    fn around(&self, g: u64, sp: u64, map: Option<u64>) -> u64 {
+        let live = self.target.uncached();
+        let mut hasher = AddressHasher::default();
+        let mut add = |address: u64, len: u64| {
+            let mut bytes = vec![0; len as usize];
+            if live.read(address, &mut bytes).is_ok() {
+                for word in bytes.chunks(8) {
+                    hasher.write_u64(Abi::LE64.uint(word));
+                }
+            }
+        };
+        if let Some(map) = map {
+            let size = match self.plan.header {
+                Header::Classic(hmap) => hmap.size,
+                Header::Swiss(swiss) => swiss.size,
+            };
+            add(map, (size as u64).min(AROUND_ABOVE));
+        }
+        let stack = self.goroutines.as_ref().ok();
+        if let Some(Ok(goroutine)) = stack.map(|reader| reader.read(live, g)) {
+            let stack = goroutine.stack;
+            if stack.contains(sp) {
+                let begin = sp.saturating_sub(AROUND_BELOW).max(stack.start);
+                let end = sp.saturating_add(AROUND_ABOVE).min(stack.end());
+                add(begin, end - begin);
+            }
+        }
+        hasher.finish()
+    }
+
     /// Whether the thread stands where it stood before, for a signal came between: all
-    /// registers are the same, the thread was signalled since, and that interrupted it at
-    /// this very instruction. The kernel keeps the interrupted registers on the thread's
+    /// registers, the map's header and the stack are the same, the thread was signalled since,
+    /// and that interrupted it at this very instruction. (That alone is no proof: the signal may
+    /// have come before the first report of a later call, while another thread was stopped.) The kernel keeps the interrupted registers on the thread's
     /// signal stack, where sp and pc stand side by side (arch/x86/include/uapi/asm/sigcontext.h;
     /// arm64's). Code of the runtime is never preempted (runtime/preempt.go,
     /// isAsyncSafePoint), so the handler returned to this very place.

@@ -75,6 +75,18 @@ pub enum UprobeError {
         /// The file that was named.
         path: String,
     },
+    /// A debugger has a process of the same program: its breakpoints and the kernel's, which
+    /// are in all processes of a file, would put each other back.
+    #[error(
+        "process {tracer} debugs process {pid}, which runs the same file: kernel probes would \
+         stand in its code, too; end that, trace a copy of the program, or use breakpoints"
+    )]
+    Debugged {
+        /// The process.
+        pid: u32,
+        /// Who debugs it.
+        tracer: u32,
+    },
     /// A probe that cannot be asked for.
     #[error("probe {name} cannot be placed: {reason}")]
     Probe {

@@ -433,6 +433,9 @@ impl Session {
             }
             None => None,
         };
+        if let Some((pid, tracer)) = debugged(&meta, own) {
+            return Err(UprobeError::Debugged { pid, tracer });
+        }
         if probes.len() > PROBES_MAX {
             return Err(UprobeError::Probe {
                 name: format!("{} probes", probes.len()),
@@ -1142,6 +1145,23 @@ impl Drop for Session {
     fn drop(&mut self) {
         let _ = self.remove();
     }
+}
+
+/// A process that runs the file and is debugged by another one than `own`, and by whom.
+fn debugged(file: &fs::Metadata, own: u32) -> Option<(u32, u32)> {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| {
+            fs::metadata(format!("/proc/{pid}/exe"))
+                .is_ok_and(|exe| (exe.dev(), exe.ino()) == (file.dev(), file.ino()))
+        })
+        .find_map(|pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find(|line| line.starts_with("TracerPid:"))?;
+            let tracer = line.split_whitespace().nth(1)?.parse().ok()?;
+            (tracer != 0 && tracer != own).then_some((pid, tracer))
+        })
 }
 
 fn threads_of(pid: u32) -> Result<Vec<u32>, UprobeError> {
