@@ -1,9 +1,10 @@
 """Runs inside gdb: executes the commands of a plan and writes what they print.
 
 A step is a JSON object with ``command`` and perhaps ``frame``, the function whose frame is
-selected first; or with ``python``, an expression whose value is wanted.  An answer is a JSON
-object, too: ``output``, ``error`` or ``value``, and with ``before`` and ``after`` what was
-selected (thread, frame, language) around the command.
+selected first, or ``shown``, for a command whose output is not collected but printed; or with
+``python``, an expression whose value is wanted.  An answer is a JSON object, too: ``output``,
+``error`` or ``value``, and with ``before`` and ``after`` what was selected (thread, frame,
+language) around the command.
 
 A plan is a file with a JSON list of steps (GOMAPSCOPE_PLAN); the answers go to the file named by
 GOMAPSCOPE_ANSWERS, one a line.  Or both are pipes (GOMAPSCOPE_PIPES, two descriptors) and steps
@@ -55,7 +56,8 @@ def answer(step):
         if "python" in step:
             return {"value": eval(step["python"], vars(__import__("__main__")))}
         before = selection()
-        output = gdb.execute(step["command"], to_string=True)
+        # What gdb says of its own faults is lost with what it collects.
+        output = gdb.execute(step["command"], to_string=not step.get("shown"))
         return {"output": output, "before": before, "after": selection()}
     except gdb.error as error:
         found = {"error": str(error)}

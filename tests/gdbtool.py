@@ -163,6 +163,11 @@ class Session:
         """What a command that works prints."""
         return self.ask(command, frame).text
 
+    def go_on(self) -> None:
+        """``continue``; what is printed meanwhile stands in the log, gdb's own faults included."""
+        found = self._exchange({"command": "continue", "shown": True})
+        assert "error" not in found, found["error"]
+
     def json(self, command: str, frame: Optional[str] = None) -> Any:
         """The document a command that works prints."""
         return self.ask(command, frame).json

@@ -71,7 +71,7 @@ def begin(session: gdbtool.Session, program: Path, folder: Path, *arguments: str
 
 def run_to_end(session: gdbtool.Session, folder: Path) -> None:
     """Let the program go on; it must succeed."""
-    session.text("continue")
+    session.go_on()
     threads = session.text("info threads")
     assert threads == "No threads.\n", f"it stands still\n{session.log}{threads}"
     code = session.python("str(gdb.parse_and_eval('$_exitcode'))")
@@ -326,8 +326,7 @@ def alive(pid: int) -> bool:
 
 
 def copied(program: Path, folder: Path) -> Path:
-    """A program of our own: kernel probes are in all processes of a file, those of other tests
-    included."""
+    """A program of our own: kernel probes are in all processes of a file, in other tests' too."""
     return Path(shutil.copy(program, folder))
 
 
