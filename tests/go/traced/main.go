@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -428,5 +429,16 @@ func main() {
 	}
 	fmt.Printf("checksum %#x\n", uint64(sum))
 	runtime.KeepAlive(maps)
+	if !measured {
+		settle()
+	}
 	os.Exit(succeeded)
+}
+
+// settle lets the other threads fall asleep. gdb trips over a process that ends while one of its
+// threads is told of a signal (gdb's bug 18749).
+func settle() {
+	debug.SetGCPercent(-1)
+	runtime.GC()
+	time.Sleep(20 * time.Millisecond)
 }

@@ -10,7 +10,7 @@ use super::sink::{Counts, Sink, TraceOptions, Types};
 use crate::binary::prologue::Arch;
 use crate::events::{Event, EventFileError, EventWriter, Frame, Op};
 use crate::heap::{
-    GoroutineReader, HeapError, StackRegisters, Symbol, Symbols, callers, functions,
+    GoroutineReader, GoroutineState, HeapError, StackRegisters, Symbol, Symbols, callers, functions,
 };
 use crate::layout::{Header, Hmap, MapLayout, SwissMap};
 use crate::map::classic_array_bytes;
@@ -102,6 +102,8 @@ pub struct Recorder {
     capacities: HashMap<u64, Capacity, AddressHash>,
     goroutines: Result<GoroutineReader, String>,
     symbols: Result<Symbols, String>,
+    /// The goroutine of this stop, once it was read.
+    standing: Option<GoroutineState>,
     /// The map at a watchpoint, as it was.
     watched: HashMap<u64, Watched, AddressHash>,
 }
@@ -163,6 +165,7 @@ impl Recorder {
             open: HashMap::default(),
             types: Types::default(),
             capacities: HashMap::default(),
+            standing: None,
             watched: HashMap::default(),
         }
     }
@@ -216,6 +219,7 @@ impl Recorder {
             return Outcome::Nothing;
         }
         self.sink.counts.hits += 1;
+        self.standing = None;
         let made = self.at_site(site, registers, stop);
         self.settle(made)
     }
@@ -381,7 +385,7 @@ impl Recorder {
     /// The header of `map` and the stack around `sp` in one number. A goroutine that went on
     /// left its traces there: Go's functions keep nothing in registers over a call, so a
     /// caller's loop counts on the stack. What is unreadable has no say.
-    fn around(&self, g: u64, sp: u64, map: Option<u64>) -> u64 {
+    fn around(&mut self, g: u64, sp: u64, map: Option<u64>) -> u64 {
         let live = self.target.uncached();
         let mut hasher = AddressHasher::default();
         let mut add = |address: u64, len: u64| {
@@ -399,14 +403,13 @@ impl Recorder {
             };
             add(map, (size as u64).min(AROUND_ABOVE));
         }
-        let stack = self.goroutines.as_ref().ok();
-        if let Some(Ok(goroutine)) = stack.map(|reader| reader.read(live, g)) {
-            let stack = goroutine.stack;
-            if stack.contains(sp) {
-                let begin = sp.saturating_sub(AROUND_BELOW).max(stack.start);
-                let end = sp.saturating_add(AROUND_ABOVE).min(stack.end());
-                add(begin, end - begin);
-            }
+        let reader = self.goroutines.as_ref().ok();
+        self.standing = reader.and_then(|reader| reader.read(live, g).ok());
+        let stack = self.standing.map(|goroutine| goroutine.stack);
+        if let Some(stack) = stack.filter(|stack| stack.contains(sp)) {
+            let begin = sp.saturating_sub(AROUND_BELOW).max(stack.start);
+            let end = sp.saturating_add(AROUND_ABOVE).min(stack.end());
+            add(begin, end - begin);
         }
         hasher.finish()
     }
@@ -486,7 +489,11 @@ impl Recorder {
                 return Ok(());
             }
         };
-        let goroutine = match reader.read(live, g) {
+        let found = match self.standing {
+            Some(standing) if standing.address == g => Ok(standing),
+            _ => reader.read(live, g),
+        };
+        let goroutine = match found {
             Ok(goroutine) => goroutine,
             Err(HeapError::Read(ReadError::Interrupted)) => return Err(Miss::Interrupted),
             Err(error) => {
@@ -909,6 +916,7 @@ impl Recorder {
             return Outcome::Nothing;
         }
         self.sink.counts.hits += 1;
+        self.standing = None;
         let made = self.at_change(map, registers, stop);
         self.settle(made)
     }
