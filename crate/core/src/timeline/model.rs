@@ -1,0 +1,285 @@
+//! What the page, Perfetto, pprof and JSON show alike.
+
+use std::rc::Rc;
+
+use crate::events::{Frame, Op};
+
+/// Everything on one clock. Times are nanoseconds of the target's `CLOCK_MONOTONIC`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Timeline {
+    /// Whose.
+    pub subject: Subject,
+    /// The first and the last instant anything is known of.
+    pub extent: Option<(u64, u64)>,
+    /// What wall clock times mean.
+    pub wall: Option<Wall>,
+    /// Where it all comes from, those that were refused included.
+    pub sources: Vec<Source>,
+    /// The maps that are shown, the largest first.
+    pub maps: Vec<MapTrack>,
+    /// Figures over time.
+    pub series: Vec<Series>,
+    /// What lasted, in the order of beginning.
+    pub intervals: Vec<Interval>,
+    /// What happened, in the order of time.
+    pub instants: Vec<Instant>,
+    /// Call stacks, leaf first, named by their index.
+    pub stacks: Vec<Rc<[Frame]>>,
+    /// Bytes that hold no entry, by whom.
+    pub waste: Vec<Waste>,
+    /// What follows from it, the gravest first.
+    pub findings: Vec<Finding>,
+    /// Maps, events or rows that were left out for the sake of size: sentences.
+    pub notes: Vec<String>,
+}
+
+/// The process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The executable.
+    pub program: Option<String>,
+    /// `go1.27.3`.
+    pub go_version: Option<String>,
+    /// `amd64`.
+    pub arch: Option<String>,
+    /// The process.
+    pub pid: Option<u64>,
+    /// The kernel's name for the boot whose monotonic clock this is.
+    pub boot_id: Option<String>,
+}
+
+/// What to add to a monotonic time for nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wall {
+    /// Wall minus monotonic.
+    pub offset_ns: i64,
+    /// Within how many nanoseconds that is known.
+    pub error_ns: u64,
+    /// The source it comes from: an index.
+    pub source: usize,
+}
+
+/// A kind of source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SourceKind {
+    /// A snapshot or a scan.
+    Snapshot,
+    /// An event file of `go-map-trace`.
+    Events,
+    /// The flight recorder's ring.
+    Ring,
+    /// An execution trace.
+    Trace,
+    /// A heap or allocs profile.
+    Heap,
+    /// A CPU profile.
+    Cpu,
+    /// A goroutine, block or mutex profile.
+    Waiting,
+}
+
+/// A source, and how it came onto the clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What it is.
+    pub kind: SourceKind,
+    /// The file, as typed; empty for the live target.
+    pub path: String,
+    /// How its times became `CLOCK_MONOTONIC`: a phrase ("as recorded", "ticks of 64 ns",
+    /// "wall clock less the offset of events.jsonl").
+    pub mapping: String,
+    /// What was added to its own times.
+    pub offset_ns: Option<i64>,
+    /// Within how many nanoseconds its times are right; `None` where nobody can tell.
+    pub error_ns: Option<u64>,
+    /// When its first and last record were.
+    pub extent: Option<(u64, u64)>,
+    /// How many records it gave.
+    pub records: u64,
+    /// Why it is not on the clock, if it is not.
+    pub refused: Option<String>,
+    /// What else the reader should know: sentences (lost records, a cut tail, duplicates).
+    pub notes: Vec<String>,
+}
+
+/// A map.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MapTrack {
+    /// Its header.
+    pub address: u64,
+    /// Its type as Go prints it.
+    pub type_name: Option<Rc<str>>,
+    /// An expression or a holder that leads to it.
+    pub name: Option<Rc<str>>,
+    /// Where its storage was allocated: a stack.
+    pub allocated_at: Option<usize>,
+    /// When it was first and last heard of.
+    pub extent: Option<(u64, u64)>,
+    /// What was last known of it.
+    pub len: Option<u64>,
+    /// Slots.
+    pub capacity: Option<u64>,
+    /// Bytes of its blocks.
+    pub allocated: Option<u64>,
+    /// Bytes a rebuild would give back.
+    pub reclaimable: Option<u64>,
+    /// How often it grew.
+    pub growths: u64,
+    /// Its buckets or groups at one time.
+    pub heat: Option<Heat>,
+    /// Its blocks by address: begin, length in bytes, what it is ("buckets", "overflow",
+    /// "groups", "old buckets", "directory").
+    pub blocks: Vec<(u64, u64, Rc<str>)>,
+    /// Every figure of it is certain.
+    pub exact: bool,
+}
+
+/// Live slots of each bucket (or group) of a map in storage order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heat {
+    /// When.
+    pub t_ns: u64,
+    /// Slots of one bucket.
+    pub slots: u8,
+    /// Runs of neighbours that are drawn as one.
+    pub cells: Vec<Cell>,
+}
+
+/// Some neighbouring buckets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// How many.
+    pub buckets: u32,
+    /// Their live slots.
+    pub live: u32,
+}
+
+/// What a series measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SeriesKind {
+    /// `len` of a map.
+    Len,
+    /// Slots of a map.
+    Capacity,
+    /// Bytes of a map's blocks.
+    Storage,
+    /// Slots that are not live, of all slots: 0 to 1.
+    HoleDensity,
+    /// Bytes of live and unswept objects (the execution trace's HeapAlloc).
+    HeapLive,
+    /// Where the next collection begins.
+    HeapGoal,
+    /// Bytes of maps' storage in the process, as AllocFree events tell.
+    MapStorage,
+    /// Sampled bytes in use, of a heap profile.
+    HeapInUse,
+}
+
+/// A figure over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// What.
+    pub kind: SeriesKind,
+    /// The map's index in [`Timeline::maps`].
+    pub map: Option<usize>,
+    /// The source's index in [`Timeline::sources`].
+    pub source: usize,
+    /// In the order of time.
+    pub points: Vec<Point>,
+}
+
+/// A figure at a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// When.
+    pub t_ns: u64,
+    /// How much.
+    pub value: f64,
+}
+
+/// Something that lasted: a collection, a stopped world, a region, a profile's window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interval {
+    /// The lane it is drawn on ("GC", "STW", "task checkout", "profile heap.pb.gz").
+    pub lane: Rc<str>,
+    /// What it was.
+    pub name: Rc<str>,
+    /// Its begin.
+    pub begin_ns: u64,
+    /// Its end; of what did not end, the source's last time.
+    pub end_ns: u64,
+    /// Whether both are the true ones, and not the edges of the record.
+    pub whole: bool,
+    /// The goroutine.
+    pub goid: Option<u64>,
+    /// The source's index.
+    pub source: usize,
+}
+
+/// Something that happened. `t_ns` to `until_ns` if it is only known to have happened between.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Instant {
+    /// When, or not before.
+    pub t_ns: u64,
+    /// Not after; equal to `t_ns` where that is known.
+    pub until_ns: u64,
+    /// Of a map: what happened to it.
+    pub op: Option<Op>,
+    /// The map's index in [`Timeline::maps`].
+    pub map: Option<usize>,
+    /// The text of a user's log, and the like.
+    pub text: Option<Rc<str>>,
+    /// The goroutine.
+    pub goid: Option<u64>,
+    /// The stack's index in [`Timeline::stacks`].
+    pub stack: Option<u32>,
+    /// Entries of the map then.
+    pub len: Option<u64>,
+    /// Slots before.
+    pub old_capacity: Option<u64>,
+    /// Slots after.
+    pub capacity: Option<u64>,
+    /// Bytes that were allocated or let go.
+    pub size: Option<u64>,
+    /// The source's index.
+    pub source: usize,
+}
+
+/// Bytes of maps that hold no entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waste {
+    /// The map's type.
+    pub type_name: Rc<str>,
+    /// Who holds it.
+    pub holder: Option<Rc<str>>,
+    /// Where its storage was allocated.
+    pub stack: Option<usize>,
+    /// Which kind of bytes: "empty slots", "tombstones", "overflow buckets", "old buckets".
+    pub component: &'static str,
+    /// How many.
+    pub bytes: u64,
+    /// How many maps.
+    pub maps: u64,
+}
+
+/// A sentence, and what it rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// "map main.cache grew 14 times in 2.1 s; 11 of them at checkout.go:31".
+    pub text: String,
+    /// Whether it is proved, or only goes together.
+    pub proved: bool,
+    /// What it rests on.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A fact under a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// The source's index.
+    pub source: usize,
+    /// The fact: a phrase with its figures.
+    pub text: String,
+    /// When, where it has a time.
+    pub t_ns: Option<u64>,
+}
