@@ -3,6 +3,7 @@
 
 mod ffi;
 mod memory;
+mod timeline;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -602,13 +603,13 @@ struct Subject(snapshot::Subject);
 #[pymethods]
 impl Subject {
     /// `process`: pid and start in clock ticks; `clocks`: monotonic and wall in nanoseconds,
-    /// and the boot. `missing`: expressions that could not be followed, and why.
+    /// the boot, and within how many nanoseconds both were read. `missing`: expressions that could not be followed, and why.
     #[new]
     #[pyo3(signature = (kind, *, process=None, clocks=None, core=None, missing=Vec::new(), notes=Vec::new()))]
     fn new(
         kind: String,
         process: Option<(u32, Option<u64>)>,
-        clocks: Option<(u64, u64, Option<String>)>,
+        clocks: Option<(u64, u64, Option<String>, Option<u64>)>,
         core: Option<String>,
         missing: Vec<(String, String)>,
         notes: Vec<String>,
@@ -618,9 +619,10 @@ impl Subject {
             pid: process.map(|(pid, _)| pid),
             started_ticks: process.and_then(|(_, started)| started),
             core,
-            taken: clocks.map(|(monotonic, wall, boot_id)| snapshot::Taken {
+            taken: clocks.map(|(monotonic, wall, boot_id, error_ns)| snapshot::Taken {
                 monotonic_ns: Some(monotonic),
                 wall_ns: Some(wall),
+                error_ns,
                 boot_id,
             }),
             missing,
@@ -1045,5 +1047,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(document_maps, module)?)?;
     module.add_function(wrap_pyfunction!(diff, module)?)?;
     module.add_function(wrap_pyfunction!(events_report, module)?)?;
+    module.add_function(wrap_pyfunction!(timeline::answer_timeline, module)?)?;
+    module.add_function(wrap_pyfunction!(timeline::timeline_ready, module)?)?;
     Ok(())
 }

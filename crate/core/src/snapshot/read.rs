@@ -413,7 +413,10 @@ impl StatsMap {
         [
             ("empty slots", self.slots.empty.saturating_mul(slot)),
             ("tombstones", self.slots.tombstones.saturating_mul(slot)),
-            ("overflow buckets", self.buckets.overflow.saturating_mul(rest)),
+            (
+                "overflow buckets",
+                self.buckets.overflow.saturating_mul(rest),
+            ),
             (
                 "old buckets",
                 old.saturating_sub(self.slots.old_live.saturating_mul(slot)),

@@ -17,7 +17,11 @@ use crate::save::{NewFile, may_write};
 pub fn inputs(request: &Request, plain: bool) -> Vec<Input> {
     let options = &request.options;
     let alone: Vec<String> = match plain {
-        true => request.expressions.iter().map(|path| unquote(path)).collect(),
+        true => request
+            .expressions
+            .iter()
+            .map(|path| unquote(path))
+            .collect(),
         false => Vec::new(),
     };
     let of = |kind: Option<SourceKind>, paths: &[String]| {
@@ -71,8 +75,7 @@ pub fn answer(
     let output = ready(request).map_err(InputFailure::Reason)?;
     read(&mut builder, &inputs(request, plain), progress)?;
     let timeline = builder.finish();
-    let shown = !timeline.maps.is_empty()
-        || timeline.sources.iter().any(|of| of.refused.is_none());
+    let shown = !timeline.maps.is_empty() || timeline.sources.iter().any(|of| of.refused.is_none());
     if !shown {
         let first = timeline.sources.iter().find_map(|of| {
             let reason = of.refused.as_ref()?;

@@ -52,6 +52,12 @@ pub struct Interrupted;
 /// Told how much was read of what; says whether to go on.
 pub type Progress<'p> = &'p mut dyn FnMut(u64) -> bool;
 
+/// Type, holder, stack and component.
+type WasteKey = (Rc<str>, Option<Rc<str>>, Option<u32>, &'static str);
+
+/// A figure that a record may have.
+type Figure<R> = (SeriesKind, fn(&R) -> Option<f64>);
+
 /// What a snapshot had of a map, and when.
 #[derive(Clone, Copy)]
 struct Shot<'r> {
@@ -328,7 +334,10 @@ impl Builder {
                     told.push(format!("{} events were lost", thousands(ending.lost)));
                 }
                 if ending.left_out > 0 {
-                    told.push(format!("{} were left out on request", thousands(ending.left_out)));
+                    told.push(format!(
+                        "{} were left out on request",
+                        thousands(ending.left_out)
+                    ));
                 }
                 (told.join("; "), ending.lost + ending.left_out > 0)
             }
@@ -348,7 +357,10 @@ impl Builder {
         if lost {
             self.lossy(at);
         }
-        let untimed = self.sources.get(at).is_some_and(|of| of.records > 0 && of.extent.is_none());
+        let untimed = self
+            .sources
+            .get(at)
+            .is_some_and(|of| of.records > 0 && of.extent.is_none());
         if untimed && let Some(of) = self.sources.get_mut(at) {
             of.refused = Some("its events have no times of this machine".to_owned());
         }
@@ -427,8 +439,12 @@ impl Builder {
             }
         }
         self.lives.seen.sort_unstable();
-        let mut facts = Facts::new(at, shift, &mut self.stacks, &self.lives.seen);
+        let stacks = std::mem::take(&mut self.stacks);
+        let seen = std::mem::take(&mut self.lives.seen);
+        let mut facts = Facts::new(at, shift, stacks, seen);
         let read = open().map(|file| exectrace::read(file, progress, &mut facts));
+        self.stacks = std::mem::take(&mut facts.stacks);
+        self.lives.seen = std::mem::take(&mut facts.seen);
         let outcome = match read {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => {
@@ -444,7 +460,12 @@ impl Builder {
             return Err(Interrupted);
         }
         facts.finish();
-        let mut notes: Vec<String> = outcome.notes.iter().take(8).map(|note| dotted(note)).collect();
+        let mut notes: Vec<String> = outcome
+            .notes
+            .iter()
+            .take(8)
+            .map(|note| dotted(note))
+            .collect();
         if let Some(cut) = &outcome.cut {
             notes.push(format!(
                 "It cannot be read from byte {} on: {}.",
@@ -467,14 +488,20 @@ impl Builder {
         let wall = self.walls.best().ok_or(why)?;
         let mut failed = None;
         for waiting in self.profiles.iter().filter(|of| !of.pauses.is_empty()) {
-            let path = self.sources.get(waiting.source).map_or("", |of| of.path.as_str());
+            let path = self
+                .sources
+                .get(waiting.source)
+                .map_or("", |of| of.path.as_str());
             let Some(fit) = fit(ends, &waiting.pauses) else {
                 failed = Some(path);
                 continue;
             };
             let shift = i128::from(fit.offset_ns) - i128::from(wall.offset_ns);
             let shift = i64::try_from(shift).map_err(|_| why.to_owned())?;
-            let error = fit.error_ns.saturating_add(wall.error_ns).saturating_add(5_000);
+            let error = fit
+                .error_ns
+                .saturating_add(wall.error_ns)
+                .saturating_add(5_000);
             let mapping = format!(
                 "CPU ticks, by the ends of {} in {path}",
                 count(fit.matched as u64, "collection")
@@ -491,7 +518,7 @@ impl Builder {
         })
     }
 
-    fn take(&mut self, at: usize, mut facts: Facts<'_>, own: bool, shift: i64, notes: Vec<String>) {
+    fn take(&mut self, at: usize, mut facts: Facts, own: bool, shift: i64, notes: Vec<String>) {
         let clocks = std::mem::take(&mut facts.clocks);
         let (extent, records) = (facts.extent, facts.facts);
         let apart: BTreeMap<u32, _> = facts.apart.drain().collect();
@@ -510,7 +537,6 @@ impl Builder {
             (SeriesKind::HeapGoal, take(&mut facts.goal)),
             (SeriesKind::MapStorage, take(&mut facts.maps)),
         ];
-        drop(facts);
         // Its own readings of both clocks, since go1.25.
         let mut worst = 0;
         let mut refused = None;
@@ -547,7 +573,10 @@ impl Builder {
         }
         let mut told = Vec::new();
         for (source, apart) in apart {
-            let path = self.sources.get(source as usize).map(|of| named(&of.path, "the ring"));
+            let path = self
+                .sources
+                .get(source as usize)
+                .map(|of| named(&of.path, "the ring"));
             told.push(format!(
                 "{} allocations of maps are in {}, too: times differ by {} to {} ns, {} of them \
                  by more than 1 us.",
@@ -600,7 +629,8 @@ impl Builder {
             }
         }
         self.logs.extend(logs.kept.into_iter().map(|log| (at, log)));
-        self.freed.extend(freed.kept.into_iter().map(|freed| (at, freed)));
+        self.freed
+            .extend(freed.kept.into_iter().map(|freed| (at, freed)));
     }
 
     /// Brings all onto one clock.
@@ -627,8 +657,12 @@ impl Builder {
         timeline.instants.append(&mut self.instants);
         timeline.series.append(&mut self.series);
         timeline.intervals.append(&mut self.intervals);
-        timeline.intervals.sort_by_key(|span| (span.begin_ns, span.end_ns));
-        timeline.instants.sort_by_key(|instant| (instant.t_ns, instant.until_ns));
+        timeline
+            .intervals
+            .sort_by_key(|span| (span.begin_ns, span.end_ns));
+        timeline
+            .instants
+            .sort_by_key(|instant| (instant.t_ns, instant.until_ns));
         thin(&mut timeline);
         timeline.stacks = std::mem::take(&mut self.stacks.stacks);
         timeline.sources = std::mem::take(&mut self.sources);
@@ -697,10 +731,14 @@ impl Builder {
                 .sources
                 .get(wall.source)
                 .map_or_else(String::new, |of| named(&of.path, "the live target"));
-            let Some(t_ns) = profile.time_ns.and_then(|time| mono(time, &wall)).or_else(|| {
-                // A text has no time of its own but that of the collection.
-                profile.last_gc_ns.and_then(|time| mono(time, &wall))
-            }) else {
+            let Some(t_ns) = profile
+                .time_ns
+                .and_then(|time| mono(time, &wall))
+                .or_else(|| {
+                    // A text has no time of its own but that of the collection.
+                    profile.last_gc_ns.and_then(|time| mono(time, &wall))
+                })
+            else {
                 self.refuse_at(at, "it does not say when it was taken");
                 continue;
             };
@@ -709,7 +747,8 @@ impl Builder {
             let mut error = Some(wall.error_ns);
             let extent = if profile.kind == Kind::Cpu {
                 let end = t_ns.saturating_add(window);
-                self.cpu.extend(growing(profile).map(|(part, all)| (at, part, all)));
+                self.cpu
+                    .extend(growing(profile).map(|(part, all)| (at, part, all)));
                 self.window(at, &path, profile, (t_ns, end));
                 (t_ns, end)
             } else if window > 0 {
@@ -827,7 +866,11 @@ impl Builder {
         let mut places: HashMap<u64, Vec<usize>, AddressHash> = HashMap::default();
         let mut order: Vec<usize> = (0..self.lives.lives.len()).collect();
         let lives = &self.lives.lives;
-        let key = |at: &usize| lives.get(*at).map_or((0, 0), |life| (life.first, life.number));
+        let key = |at: &usize| {
+            lives
+                .get(*at)
+                .map_or((0, 0), |life| (life.first, life.number))
+        };
         order.sort_by_key(key);
         for at in order {
             let Some(life) = lives.get(at) else {
@@ -1053,22 +1096,27 @@ impl Builder {
         }
         order.sort_by_key(|(t_ns, source, _)| Reverse((*t_ns, *source)));
         let mut known: HashSet<u64, AddressHash> = HashSet::default();
-        let mut rows: HashMap<(Rc<str>, Option<Rc<str>>, Option<u32>, &'static str), (u64, u64)> =
-            HashMap::new();
+        let mut rows: HashMap<WasteKey, (u64, u64)> = HashMap::new();
         let (mut more, mut more_bytes, mut inexact) = (0_u64, 0_u64, 0_u64);
         let several = order.len() > 1;
         for (_, _, snapshot) in order {
-            for map in snapshot.maps.iter().filter(|map| map.address != 0 && !map.garbage) {
-                if several && known.len() < ADDRESSES && !known.insert(map.address)
-                {
+            for map in snapshot
+                .maps
+                .iter()
+                .filter(|map| map.address != 0 && !map.garbage)
+            {
+                if several && known.len() < ADDRESSES && !known.insert(map.address) {
                     continue;
                 }
                 inexact += u64::from(!map.exact && !map.unused.is_empty());
                 let stack = self.stacks.id(&frames(&map.allocated_at));
-                let type_name = map.type_name.clone().unwrap_or_else(|| match map.types.first() {
-                    Some(one) => format!("{one}?").into(),
-                    None => "map of unknown type".into(),
-                });
+                let type_name = map
+                    .type_name
+                    .clone()
+                    .unwrap_or_else(|| match map.types.first() {
+                        Some(one) => format!("{one}?").into(),
+                        None => "map of unknown type".into(),
+                    });
                 for (component, bytes) in map.unused.iter().filter(|(_, bytes)| *bytes > 0) {
                     let key = (type_name.clone(), map.name.clone(), stack, *component);
                     if rows.len() >= WASTE_KEYS && !rows.contains_key(&key) {
@@ -1084,14 +1132,16 @@ impl Builder {
         }
         let mut rows: Vec<Waste> = rows
             .into_iter()
-            .map(|((type_name, holder, stack, component), (bytes, maps))| Waste {
-                type_name,
-                holder,
-                stack: stack.map(|stack| stack as usize),
-                component,
-                bytes,
-                maps,
-            })
+            .map(
+                |((type_name, holder, stack, component), (bytes, maps))| Waste {
+                    type_name,
+                    holder,
+                    stack: stack.map(|stack| stack as usize),
+                    component,
+                    bytes,
+                    maps,
+                },
+            )
             .collect();
         rows.sort_by(|one, other| {
             let key = |row: &Waste| (Reverse(row.bytes), Rc::clone(&row.type_name), row.component);
@@ -1239,10 +1289,14 @@ fn instant(dot: &Dot, map: usize, source: usize) -> Instant {
 fn of_events(life: &Life, map: usize, series: &mut Vec<Series>) {
     let mut dots: Vec<&Dot> = life.notable.iter().chain(life.writes.iter()).collect();
     dots.sort_by_key(|dot| dot.t_ns);
-    let kinds: [(SeriesKind, fn(&Dot) -> Option<f64>); 4] = [
+    let kinds: [Figure<Dot>; 4] = [
         (SeriesKind::Len, |dot| dot.len.map(|value| value as f64)),
-        (SeriesKind::Capacity, |dot| dot.slots.map(|value| value as f64)),
-        (SeriesKind::Storage, |dot| dot.storage.map(|value| value as f64)),
+        (SeriesKind::Capacity, |dot| {
+            dot.slots.map(|value| value as f64)
+        }),
+        (SeriesKind::Storage, |dot| {
+            dot.storage.map(|value| value as f64)
+        }),
         (SeriesKind::HoleDensity, |dot| dot.holes),
     ];
     for (kind, value) in kinds {
@@ -1268,13 +1322,17 @@ fn of_events(life: &Life, map: usize, series: &mut Vec<Series>) {
 
 /// The figures of a map in snapshots; the series is told to be of the first of them.
 fn of_shots(shots: &[Shot<'_>], map: usize, series: &mut Vec<Series>) {
-    let kinds: [(SeriesKind, fn(&Record) -> Option<f64>); 4] = [
+    let kinds: [Figure<Record>; 4] = [
         (SeriesKind::Len, |record| Some(record.len as f64)),
         (SeriesKind::Capacity, |record| Some(record.capacity as f64)),
         (SeriesKind::Storage, |record| Some(record.allocated as f64)),
         (SeriesKind::HoleDensity, |record| record.hole_density),
     ];
-    let Some(source) = shots.iter().find(|shot| shot.t_ns.is_some()).map(|shot| shot.source) else {
+    let Some(source) = shots
+        .iter()
+        .find(|shot| shot.t_ns.is_some())
+        .map(|shot| shot.source)
+    else {
         return;
     };
     for (kind, value) in kinds {
@@ -1359,7 +1417,11 @@ fn map_track(
             .or(name),
         allocated_at: stack.map(|stack| stack as usize),
         extent: (track.first <= track.last).then_some((track.first, track.last)),
-        len: if later { of_record(|map| map.len) } else { len.or(of_record(|map| map.len)) },
+        len: if later {
+            of_record(|map| map.len)
+        } else {
+            len.or(of_record(|map| map.len))
+        },
         capacity: if later {
             of_record(|map| map.capacity)
         } else {
@@ -1438,7 +1500,11 @@ fn thin(timeline: &mut Timeline) {
         return;
     }
     let is_write = |instant: &Instant| matches!(instant.op, Some(Op::Assign | Op::Delete));
-    let notable = timeline.instants.iter().filter(|instant| !is_write(instant)).count();
+    let notable = timeline
+        .instants
+        .iter()
+        .filter(|instant| !is_write(instant))
+        .count();
     let stride = |of: usize, room: usize| of.div_ceil(room.max(1)).max(1);
     let (of_notable, of_writes) = match notable < INSTANTS {
         true => (1, stride(all - notable, INSTANTS - notable)),
@@ -1472,7 +1538,9 @@ fn first_bytes(mut file: impl std::io::Read) -> Vec<u8> {
     let mut head = Vec::new();
     // What cannot be read is for the reader of the whole to tell.
     let _ = match packed {
-        true => flate2::read::MultiGzDecoder::new(file).take(16).read_to_end(&mut head),
+        true => flate2::read::MultiGzDecoder::new(file)
+            .take(16)
+            .read_to_end(&mut head),
         false => file.take(16).read_to_end(&mut head),
     };
     head

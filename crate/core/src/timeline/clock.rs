@@ -67,7 +67,9 @@ impl Identity {
         if let (Some(known), Some(told)) = (&subject.go_version, claim.go_version)
             && bare(known) != bare(told)
         {
-            return Err(format!("it is of a program by {told}, {by} of one by {known}"));
+            return Err(format!(
+                "it is of a program by {told}, {by} of one by {known}"
+            ));
         }
         let own = |text: Option<&str>| text.map(str::to_owned);
         subject.boot_id = subject.boot_id.take().or_else(|| own(claim.boot_id));
@@ -218,7 +220,10 @@ mod tests {
         other.extend(at(1_000_000_000));
         other.push(3_000_000_000);
         let found = fit(&own, &other).unwrap();
-        assert_eq!((found.offset_ns, found.error_ns, found.matched), (1_000_000_000, 0, 5));
+        assert_eq!(
+            (found.offset_ns, found.error_ns, found.matched),
+            (1_000_000_000, 0, 5)
+        );
         // A microsecond of jitter is told.
         other[4] += 900;
         assert_eq!(fit(&own, &other).unwrap().error_ns, 900);
@@ -237,13 +242,17 @@ mod tests {
     #[test]
     fn the_closest_reading_counts_and_others_widen_its_error() {
         let mut walls = Walls::default();
-        walls.add(3, 1_000, 1_700_000_000_000_000_000, 5_000).unwrap();
+        walls
+            .add(3, 1_000, 1_700_000_000_000_000_000, 5_000)
+            .unwrap();
         walls.add(4, 2_000, 1_700_000_000_000_001_900, 400).unwrap();
         let best = walls.best().unwrap();
         assert_eq!((best.source, best.error_ns), (4, 900));
         assert_eq!(mono(1_700_000_000_000_001_900, &best), Some(2_000));
         assert_eq!(mono(5, &best), None);
-        let said = walls.add(5, 1_000, 1_700_000_007_000_000_000, 10).unwrap_err();
+        let said = walls
+            .add(5, 1_000, 1_700_000_007_000_000_000, 10)
+            .unwrap_err();
         assert!(said.contains("another boot"), "{said}");
         assert!(walls.add(6, 0, u64::MAX, 10).is_err());
         assert_eq!(walls.best().unwrap().source, 4);
@@ -266,9 +275,27 @@ mod tests {
         };
         identity.admit(&same, "b").unwrap();
         for (claim, word) in [
-            (Claim { pid: Some(8), ..first.clone() }, "process 8, a.json of process 7"),
-            (Claim { boot_id: Some("b"), ..first.clone() }, "another boot"),
-            (Claim { go_version: Some("go1.24.2"), ..first.clone() }, "go1.24.2"),
+            (
+                Claim {
+                    pid: Some(8),
+                    ..first.clone()
+                },
+                "process 8, a.json of process 7",
+            ),
+            (
+                Claim {
+                    boot_id: Some("b"),
+                    ..first.clone()
+                },
+                "another boot",
+            ),
+            (
+                Claim {
+                    go_version: Some("go1.24.2"),
+                    ..first.clone()
+                },
+                "go1.24.2",
+            ),
         ] {
             let said = identity.admit(&claim, "c").unwrap_err();
             assert!(said.contains(word), "{said}");

@@ -92,15 +92,15 @@ pub(super) struct Apart {
     pub(super) beyond: u64,
 }
 
-/// A sum over time that does not count what was dropped from its bookkeeping.
+/// Takes the facts of one trace.
 #[derive(Debug)]
-pub(super) struct Facts<'s> {
+pub(super) struct Facts {
     /// What is added to the trace's times.
     shift: i64,
-    stacks: &'s mut Stacks,
+    pub(super) stacks: Stacks,
     names: Names,
     /// Blocks of event files, by address and time.
-    seen: &'s [Seen],
+    pub(super) seen: Vec<Seen>,
     pub(super) extent: Option<(u64, u64)>,
     pub(super) facts: u64,
     pub(super) clocks: Vec<(u64, u64, u64)>,
@@ -150,9 +150,9 @@ fn address_in(text: &str) -> Option<u64> {
     u64::from_str_radix(rest.get(..end)?, 16).ok()
 }
 
-impl<'s> Facts<'s> {
+impl Facts {
     /// `seen` in the order of addresses and times.
-    pub(super) fn new(source: usize, shift: i64, stacks: &'s mut Stacks, seen: &'s [Seen]) -> Self {
+    pub(super) fn new(source: usize, shift: i64, stacks: Stacks, seen: Vec<Seen>) -> Self {
         Self {
             shift,
             stacks,
@@ -265,8 +265,8 @@ impl<'s> Facts<'s> {
     }
 
     /// The blocks that events told of at this address, those behind a malloc header included.
-    fn known(&self, address: u64) -> impl Iterator<Item = &'s Seen> + use<'s> {
-        let seen = self.seen;
+    fn known(&self, address: u64) -> impl Iterator<Item = &Seen> {
+        let seen = &self.seen;
         [address, address.saturating_add(8)]
             .into_iter()
             .flat_map(move |address| {
@@ -282,7 +282,8 @@ impl<'s> Facts<'s> {
         let nearest = self
             .known(address)
             .min_by_key(|block| block.t_ns.abs_diff(t_ns))
-            .filter(|block| block.t_ns.abs_diff(t_ns) <= SAME_NS);
+            .filter(|block| block.t_ns.abs_diff(t_ns) <= SAME_NS)
+            .copied();
         let Some(block) = nearest else {
             return;
         };
@@ -307,7 +308,8 @@ impl<'s> Facts<'s> {
         let last = self
             .known(address)
             .filter(|block| block.t_ns <= t_ns)
-            .max_by_key(|block| block.t_ns);
+            .max_by_key(|block| block.t_ns)
+            .copied();
         // Another object may have taken the place meanwhile: its type tells, where it is known.
         if let (Some(block), Some(_)) = (last, bytes) {
             self.freed.push(Freed {
@@ -319,7 +321,7 @@ impl<'s> Facts<'s> {
     }
 }
 
-impl Sink for Facts<'_> {
+impl Sink for Facts {
     fn fact(&mut self, fact: &Fact<'_>, stack: &dyn Fn(u32) -> Vec<Frame>) -> bool {
         self.facts += 1;
         match *fact {
@@ -350,7 +352,9 @@ impl Sink for Facts<'_> {
                 let (at, word) = lane_of(lane);
                 let first = self.extent.map_or(t_ns, |(first, _)| first);
                 let open = self.open.get_mut(at).and_then(Option::take);
-                let whole = open.as_ref().is_some_and(|(_, reason, _)| &**reason != BEFORE);
+                let whole = open
+                    .as_ref()
+                    .is_some_and(|(_, reason, _)| &**reason != BEFORE);
                 let (begin, reason, goid) = open.unwrap_or((first, BEFORE.into(), 0));
                 let mut span = self.interval(word, reason, (begin, t_ns), whole);
                 span.goid = some(goid);
@@ -434,7 +438,9 @@ impl Sink for Facts<'_> {
                 let t_ns = self.at(t_ns);
                 // Regions of a goroutine are nested; the begin of one may lie before the trace.
                 let open = self.regions.entry(goid).or_default();
-                let at = open.iter().rposition(|(_, known)| &**known == shortened(name));
+                let at = open
+                    .iter()
+                    .rposition(|(_, known)| &**known == shortened(name));
                 if let Some(at) = at {
                     let (begin, name) = open.remove(at);
                     self.open_regions = self.open_regions.saturating_sub(1);
@@ -515,6 +521,9 @@ mod tests {
     fn a_long_list_is_thinned_evenly() {
         let mut list = Evenly::new(4);
         (0..100).for_each(|n| list.push(n));
-        assert_eq!((list.kept.as_slice(), list.seen), (&[0, 32, 64, 96][..], 100));
+        assert_eq!(
+            (list.kept.as_slice(), list.seen),
+            (&[0, 32, 64, 96][..], 100)
+        );
     }
 }

@@ -48,7 +48,11 @@ pub(super) fn span(ns: u64) -> String {
         0..1_000 => format!("{ns} ns"),
         1_000..1_000_000 => format!("{} us", ns / 1000),
         1_000_000..1_000_000_000 => format!("{} ms", ns / 1_000_000),
-        _ => format!("{}.{} s", thousands(ns / 1_000_000_000), ns / 100_000_000 % 10),
+        _ => format!(
+            "{}.{} s",
+            thousands(ns / 1_000_000_000),
+            ns / 100_000_000 % 10
+        ),
     }
 }
 
@@ -61,14 +65,21 @@ pub(super) fn find(timeline: &mut Timeline, lives: &Lives, cpu: &[(usize, i64, i
     collected(timeline, &mut found);
     busy(timeline, cpu, &mut found);
     found.sort_by_key(|Graded(bytes, _)| Reverse(*bytes));
-    timeline.findings = found.into_iter().map(|Graded(_, finding)| finding).collect();
+    timeline.findings = found
+        .into_iter()
+        .map(|Graded(_, finding)| finding)
+        .collect();
     if timeline.findings.is_empty() {
         timeline.findings.push(nothing(timeline));
     }
 }
 
 fn nothing(timeline: &Timeline) -> Finding {
-    let used = timeline.sources.iter().filter(|of| of.refused.is_none()).count();
+    let used = timeline
+        .sources
+        .iter()
+        .filter(|of| of.refused.is_none())
+        .count();
     Finding {
         text: format!(
             "Nothing stands out: no map grew {GROWTHS} times or more, none would give back {} \
@@ -95,7 +106,7 @@ fn nothing(timeline: &Timeline) -> Finding {
     }
 }
 
-fn growths<'t>(timeline: &'t Timeline, map: usize) -> impl Iterator<Item = &'t Instant> {
+fn growths(timeline: &Timeline, map: usize) -> impl Iterator<Item = &Instant> {
     timeline
         .instants
         .iter()
@@ -129,7 +140,10 @@ fn grown(timeline: &Timeline, lives: &Lives, found: &mut Vec<Graded>) {
         said += 1;
         let mut stacks: Vec<(&Option<u32>, &Growths)> = life.stacks.iter().collect();
         stacks.sort_by_key(|(stack, of)| (Reverse(of.count), **stack));
-        let bytes = life.stacks.values().fold(0_u64, |sum, of| sum.saturating_add(of.bytes));
+        let bytes = life
+            .stacks
+            .values()
+            .fold(0_u64, |sum, of| sum.saturating_add(of.bytes));
         let mut text = format!(
             "{} grew {} times in {}, asking for {} in all",
             called(map),
@@ -216,7 +230,11 @@ fn empty(timeline: &Timeline, found: &mut Vec<Graded>) {
         let evidence = vec![Evidence {
             source,
             text: format!("allocated {allocated}, reclaimable {reclaimable} bytes"),
-            t_ns: timeline.sources.get(source).and_then(|of| of.extent).map(|(t_ns, _)| t_ns),
+            t_ns: timeline
+                .sources
+                .get(source)
+                .and_then(|of| of.extent)
+                .map(|(t_ns, _)| t_ns),
         }];
         found.push(Graded(
             reclaimable,
@@ -292,7 +310,11 @@ fn collected(timeline: &Timeline, found: &mut Vec<Graded>) {
     let Some((from, until)) = timeline.sources.get(source).and_then(|of| of.extent) else {
         return;
     };
-    let inside = |t_ns: u64| marks.iter().any(|(begin, end, _)| *begin <= t_ns && t_ns <= *end);
+    let inside = |t_ns: u64| {
+        marks
+            .iter()
+            .any(|(begin, end, _)| *begin <= t_ns && t_ns <= *end)
+    };
     let (mut all, mut during, mut bytes) = (0_u64, 0_u64, 0_u64);
     let mut last = first;
     for one in &timeline.instants {
@@ -352,7 +374,10 @@ fn busy(timeline: &Timeline, cpu: &[(usize, i64, i64)], found: &mut Vec<Graded>)
         if all == 0 || growing.saturating_mul(100) < all.saturating_mul(2) {
             continue;
         }
-        let path = timeline.sources.get(*source).map(|of| named(&of.path, "the profile"));
+        let path = timeline
+            .sources
+            .get(*source)
+            .map(|of| named(&of.path, "the profile"));
         found.push(Graded(
             0,
             Finding {
@@ -367,7 +392,11 @@ fn busy(timeline: &Timeline, cpu: &[(usize, i64, i64)], found: &mut Vec<Graded>)
                 evidence: vec![Evidence {
                     source: *source,
                     text: "samples under evacuate, growWork, rehash, split or growTo...".to_owned(),
-                    t_ns: timeline.sources.get(*source).and_then(|of| of.extent).map(|of| of.0),
+                    t_ns: timeline
+                        .sources
+                        .get(*source)
+                        .and_then(|of| of.extent)
+                        .map(|of| of.0),
                 }],
             },
         ));

@@ -90,9 +90,14 @@ fn named(head: &[u8]) -> Option<SourceKind> {
     if text.starts_with("heap profile:") {
         return Some(SourceKind::Heap);
     }
-    if ["goroutine profile:", "--- contention:", "--- mutex:", "threadcreate profile:"]
-        .iter()
-        .any(|begin| text.starts_with(begin))
+    if [
+        "goroutine profile:",
+        "--- contention:",
+        "--- mutex:",
+        "threadcreate profile:",
+    ]
+    .iter()
+    .any(|begin| text.starts_with(begin))
     {
         return Some(SourceKind::Waiting);
     }
@@ -222,7 +227,10 @@ mod tests {
     fn first_bytes_tell_the_kind() {
         for (head, kind) in [
             (&b"go 1.23 trace\0\0\0"[..], SourceKind::Trace),
-            (b"heap profile: 1: 2 [3: 4] @ heap/1048576", SourceKind::Heap),
+            (
+                b"heap profile: 1: 2 [3: 4] @ heap/1048576",
+                SourceKind::Heap,
+            ),
             (b"--- mutex:", SourceKind::Waiting),
             (b"{\"schema\":\"gomapscope.events/1\",", SourceKind::Events),
             (b"{\"schema\":\"gomapscope.scan/1\",", SourceKind::Snapshot),
@@ -230,7 +238,14 @@ mod tests {
         ] {
             assert_eq!(named(head), Some(kind), "{head:?}");
         }
-        for head in [&b"{"[..], b"go 1.", b"\x7fELF\x02", b"", b"{\"schema\":\"gomapscope.", b"\xff"] {
+        for head in [
+            &b"{"[..],
+            b"go 1.",
+            b"\x7fELF\x02",
+            b"",
+            b"{\"schema\":\"gomapscope.",
+            b"\xff",
+        ] {
             assert_eq!(named(head), None, "{head:?}");
         }
     }

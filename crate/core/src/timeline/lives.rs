@@ -80,7 +80,12 @@ impl Stacks {
             .iter()
             .map(|frame| {
                 let function = self.names.of(&frame.function);
-                (function, self.names.of(&frame.file), frame.line, frame.inlined)
+                (
+                    function,
+                    self.names.of(&frame.file),
+                    frame.line,
+                    frame.inlined,
+                )
             })
             .collect();
         if let Some(id) = self.ids.get(&key) {
@@ -190,7 +195,10 @@ impl Storage {
                 // What is not recorded, overflow buckets above all, would be missing.
                 self.old = match (whole, event.old_capacity) {
                     (_, Some(0)) => Some(0),
-                    (true, _) => self.current.zip(self.overflow).map(|(a, b)| a.saturating_add(b)),
+                    (true, _) => self
+                        .current
+                        .zip(self.overflow)
+                        .map(|(a, b)| a.saturating_add(b)),
                     (false, _) => None,
                 };
                 self.current = size;
@@ -307,18 +315,16 @@ impl Life {
         }
         // A map never has fewer slots than before, and gets its first storage once.
         let (_, after) = slots_around(event);
-        let fewer = after.zip(self.storage.slots).is_some_and(|(now, was)| now < was);
+        let fewer = after
+            .zip(self.storage.slots)
+            .is_some_and(|(now, was)| now < was);
         let first = event.op == Op::Grow && event.old_capacity == Some(0) && self.had_storage;
         fewer || first
     }
 
-    /// Slots and bytes of storage, as last known.
+    /// Slots, as last known.
     pub(super) fn slots(&self) -> Option<u64> {
         self.storage.slots
-    }
-
-    pub(super) fn storage(&self) -> Option<u64> {
-        self.storage.bytes()
     }
 }
 
@@ -408,7 +414,10 @@ impl Lives {
         if event.op.is_growth() {
             life.growths += 1;
             let known = life.stacks.len() < STACKS_OF_ONE || life.stacks.contains_key(&stack);
-            let of = life.stacks.entry(if known { stack } else { None }).or_default();
+            let of = life
+                .stacks
+                .entry(if known { stack } else { None })
+                .or_default();
             of.count += 1;
             of.bytes = of.bytes.saturating_add(bytes);
         }
@@ -427,7 +436,9 @@ impl Lives {
                 Op::Evacuated | Op::Release | Op::Free => event.old_size.or(event.size),
                 _ => event.size,
             },
-            holes: event.hole_density.filter(|share| (0.0..=1.0).contains(share)),
+            holes: event
+                .hole_density
+                .filter(|share| (0.0..=1.0).contains(share)),
         };
         match event.op {
             Op::Assign | Op::Delete => life.writes.push(dot, most),
@@ -510,7 +521,11 @@ impl Lives {
             churn.blocks += 1;
             churn.bytes = churn.bytes.saturating_add(bytes);
             if t_ns.saturating_sub(since) <= QUICK_NS {
-                churn.first = if churn.quick == 0 { t_ns } else { churn.first.min(t_ns) };
+                churn.first = if churn.quick == 0 {
+                    t_ns
+                } else {
+                    churn.first.min(t_ns)
+                };
                 churn.last = churn.last.max(t_ns);
                 churn.quick += 1;
                 churn.quick_bytes = churn.quick_bytes.saturating_add(bytes);

@@ -13,7 +13,11 @@ const NOTES: usize = 6;
 
 /// A time before or after the start.
 fn seconds(ns: u64) -> String {
-    format!("{}.{:06} s", thousands(ns / 1_000_000_000), ns / 1_000 % 1_000_000)
+    format!(
+        "{}.{:06} s",
+        thousands(ns / 1_000_000_000),
+        ns / 1_000 % 1_000_000
+    )
 }
 
 /// Within how much a time is right.
@@ -25,7 +29,9 @@ fn error(ns: Option<u64>) -> String {
 }
 
 fn folded(role: Role, indent: usize, hang: usize, said: &str, style: &Style, text: &mut String) {
-    Line::new(style).with(role, said).fold(style, indent, hang, text);
+    Line::new(style)
+        .with(role, said)
+        .fold(style, indent, hang, text);
 }
 
 /// The text; `output`: the file that was written, and its bytes.
@@ -39,7 +45,10 @@ pub fn text(timeline: &Timeline, output: Option<(&str, u64)>, style: &Style) -> 
         folded(Role::Plain, 0, 4, &said, style, &mut text);
     }
     if timeline.findings.len() > FINDINGS {
-        let more = format!("  {} more", thousands((timeline.findings.len() - FINDINGS) as u64));
+        let more = format!(
+            "  {} more",
+            thousands((timeline.findings.len() - FINDINGS) as u64)
+        );
         folded(Role::Metadata, 0, 4, &more, style, &mut text);
     }
     text.push('\n');
@@ -71,7 +80,10 @@ fn head(timeline: &Timeline, style: &Style, text: &mut String) {
     let Some((first, last)) = timeline.extent else {
         return;
     };
-    let mut said = format!("  {} from {first} ns of CLOCK_MONOTONIC on", seconds(last - first));
+    let mut said = format!(
+        "  {} from {first} ns of CLOCK_MONOTONIC on",
+        seconds(last - first)
+    );
     if let Some(wall) = timeline.wall {
         said.push_str(&format!(
             "; wall clock known to {}",
@@ -96,7 +108,9 @@ fn sources(timeline: &Timeline, style: &Style, text: &mut String) {
         [
             of.kind.word().to_owned(),
             thousands(of.records),
-            placed.map_or_else(String::new, |(begin, _)| seconds(begin.saturating_sub(first))),
+            placed.map_or_else(String::new, |(begin, _)| {
+                seconds(begin.saturating_sub(first))
+            }),
             placed.map_or_else(String::new, lasts),
             match placed {
                 Some(_) => error(of.error_ns),
@@ -116,7 +130,11 @@ fn sources(timeline: &Timeline, style: &Style, text: &mut String) {
             Some(reason) => said.push_str(&format!(": left out, {reason}")),
             None => said.push_str(&format!(": {}", of.mapping)),
         }
-        let role = if of.refused.is_some() { Role::Highlight } else { Role::Metadata };
+        let role = if of.refused.is_some() {
+            Role::Highlight
+        } else {
+            Role::Metadata
+        };
         folded(role, 4, 2, &said, style, text);
         for note in of.notes.iter().take(NOTES) {
             folded(Role::Metadata, 4, 2, note, style, text);
@@ -166,7 +184,11 @@ fn maps(timeline: &Timeline, style: &Style, text: &mut String) {
         table.row(style, row).render(style, text);
     }
     if timeline.maps.len() > MAPS {
-        let said = format!("  {} of {} shown (-json, -o FILE)", MAPS, timeline.maps.len());
+        let said = format!(
+            "  {} of {} shown (-json, -o FILE)",
+            MAPS,
+            timeline.maps.len()
+        );
         folded(Role::Metadata, 0, 2, &said, style, text);
     }
 }

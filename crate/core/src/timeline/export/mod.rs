@@ -72,7 +72,7 @@ struct Document<'t> {
 /// What `output` says.
 pub fn write(timeline: &Timeline, format: Format, output: &mut dyn Write) -> io::Result<()> {
     match format {
-        Format::Html => super::html::page(timeline, output),
+        Format::Html => Err(io::ErrorKind::Unsupported.into()),
         Format::Perfetto => perfetto::write(timeline, output),
         Format::Chrome => chrome::write(timeline, output),
         Format::Pprof => pprof::write(timeline, output),
@@ -133,7 +133,12 @@ fn spans(timeline: &Timeline) -> Vec<Interval> {
             goid: one.goid,
             source: one.source,
         });
-    let mut spans: Vec<Interval> = timeline.intervals.iter().cloned().chain(uncertain).collect();
+    let mut spans: Vec<Interval> = timeline
+        .intervals
+        .iter()
+        .cloned()
+        .chain(uncertain)
+        .collect();
     // The one that holds others comes first.
     spans.sort_by_key(|span| (span.begin_ns, std::cmp::Reverse(span.end_ns)));
     spans

@@ -195,7 +195,9 @@ pub(super) fn write(timeline: &Timeline, output: &mut dyn Write) -> io::Result<(
         clock_id: Some(MONOTONIC),
         timestamp: Some(at),
     }];
-    let wall = timeline.wall.map(|wall| at.saturating_add_signed(wall.offset_ns));
+    let wall = timeline
+        .wall
+        .map(|wall| at.saturating_add_signed(wall.offset_ns));
     clocks.extend(wall.map(|wall| Clock {
         clock_id: Some(REALTIME),
         timestamp: Some(wall),
@@ -213,7 +215,13 @@ pub(super) fn write(timeline: &Timeline, output: &mut dyn Write) -> io::Result<(
     writer.track(TrackDescriptor {
         uuid: Some(PROCESS),
         process: Some(ProcessDescriptor {
-            pid: Some(timeline.subject.pid.and_then(|pid| i32::try_from(pid).ok()).unwrap_or(1)),
+            pid: Some(
+                timeline
+                    .subject
+                    .pid
+                    .and_then(|pid| i32::try_from(pid).ok())
+                    .unwrap_or(1),
+            ),
             process_name: Some(program.unwrap_or_else(|| "Go program".to_owned())),
         }),
         ..TrackDescriptor::default()
@@ -266,7 +274,11 @@ pub(super) fn write(timeline: &Timeline, output: &mut dyn Write) -> io::Result<(
         writer.track(track(of_map(map), PROCESS, name.clone()))?;
     }
     let mut known = BTreeSet::new();
-    for instant in timeline.instants.iter().filter(|one| one.until_ns <= one.t_ns) {
+    for instant in timeline
+        .instants
+        .iter()
+        .filter(|one| one.until_ns <= one.t_ns)
+    {
         let uuid = match place(timeline, instant) {
             (true, map) => of_map(map),
             (false, at) => {

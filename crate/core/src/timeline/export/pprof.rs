@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use super::super::model::Timeline;
 use super::clean;
-use crate::profile::proto::{Function, Line, Location, Mapping, Profile, Sample, ValueType};
+use crate::pprof::proto::{Function, Line, Location, Mapping, Profile, Sample, ValueType};
 
 /// What stands for a holder that is not known.
 const UNKNOWN: &str = "(not known)";
@@ -46,6 +46,7 @@ impl Builder {
         self.profile.location.push(Location {
             id,
             mapping_id: 1,
+            address: 0,
             line: vec![Line {
                 function_id: id,
                 line,
@@ -75,11 +76,14 @@ pub(super) fn write(timeline: &Timeline, output: &mut dyn Write) -> io::Result<(
         id: 1,
         filename,
         has_functions: true,
+        ..Mapping::default()
     });
     let note = builder.string("Bytes of maps that hold no entry; written by gomapscope timeline.");
     builder.profile.comment.push(note);
     let last = timeline.extent.map(|(_, last)| last);
-    let wall = last.zip(timeline.wall).map(|(last, wall)| last.saturating_add_signed(wall.offset_ns));
+    let wall = last
+        .zip(timeline.wall)
+        .map(|(last, wall)| last.saturating_add_signed(wall.offset_ns));
     builder.profile.time_nanos = wall.and_then(|wall| i64::try_from(wall).ok()).unwrap_or(0);
     for row in &timeline.waste {
         let mut stack = vec![
