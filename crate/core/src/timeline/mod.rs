@@ -1,6 +1,7 @@
 //! Snapshots, events, execution traces and profiles on one clock: the target's
 //! `CLOCK_MONOTONIC`.
 
+pub mod html;
 mod model;
 
 pub use model::{
