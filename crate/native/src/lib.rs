@@ -385,6 +385,7 @@ impl Target {
     }
 
     /// Answers `go-map-ring`; with a map, of that alone.
+    #[pyo3(signature = (request, found, style, write, pid=None))]
     fn ring(
         &self,
         py: Python<'_>,
@@ -392,6 +393,7 @@ impl Target {
         found: Option<&Map>,
         style: &Style,
         write: Py<PyAny>,
+        pid: Option<u64>,
     ) -> PyResult<()> {
         self.pace.begin();
         let mut emit = |text: &str| -> PyResult<()> {
@@ -400,7 +402,7 @@ impl Target {
         };
         let map = found.map(|map| &map.inner);
         guard(|| {
-            ring::answer_ring(&request.0, &self.inner, map, &style.0, &mut emit).map_err(
+            ring::answer_ring(&request.0, &self.inner, map, pid, &style.0, &mut emit).map_err(
                 |failure| match failure {
                     RingFailure::Reason(reason) => error(reason),
                     RingFailure::Write(raised) => raised,

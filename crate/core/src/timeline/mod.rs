@@ -11,6 +11,7 @@ mod clock;
 mod export;
 mod facts;
 mod findings;
+pub mod html;
 mod input;
 mod lives;
 mod model;

@@ -72,7 +72,7 @@ struct Document<'t> {
 /// What `output` says.
 pub fn write(timeline: &Timeline, format: Format, output: &mut dyn Write) -> io::Result<()> {
     match format {
-        Format::Html => Err(io::ErrorKind::Unsupported.into()),
+        Format::Html => super::html::page(timeline, output),
         Format::Perfetto => perfetto::write(timeline, output),
         Format::Chrome => chrome::write(timeline, output),
         Format::Pprof => pprof::write(timeline, output),
