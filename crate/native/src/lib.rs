@@ -99,6 +99,12 @@ impl Request {
         self.0.options.output.as_deref()
     }
 
+    /// The files of `-events`.
+    #[getter]
+    fn event_files(&self) -> Vec<String> {
+        self.0.options.events.clone()
+    }
+
     /// Raises where that file must not be written: before anything else is begun.
     fn check_output(&self) -> PyResult<()> {
         match &self.0.options.output {
@@ -412,6 +418,12 @@ impl Target {
         })
     }
 
+    /// Whether the program has a flight recorder, a damaged one included.
+    #[getter]
+    fn has_ring(&self) -> bool {
+        !matches!(self.inner.ring(), Err(ring::RingError::Absent(_)))
+    }
+
     /// Begins a trace of maps, of all if none is named; `clock` is CLOCK_MONOTONIC, the
     /// time of day and what lay between reading both, in nanoseconds.
     #[pyo3(signature = (request, maps, engine, pid, clock))]
@@ -541,15 +553,16 @@ impl Target {
         )
     }
 
-    /// Every map of the process as it is now, to compare it with `like`.
+    /// Every map of the process as it is now, to compare it with `like` if there is one.
+    #[pyo3(signature = (like, threads, subject))]
     fn document_scan(
         &self,
         py: Python<'_>,
-        like: &Document,
+        like: Option<&Document>,
         threads: Option<Vec<(u32, BTreeMap<String, u64>)>>,
         subject: &Subject,
     ) -> PyResult<Document> {
-        let options = like.options();
+        let options = like.map_or_else(Default::default, Document::options);
         let found = self.search_all(py, options, threads)?;
         Document::of(|text| snapshot::scan(&self.inner, &found, &subject.0, options, text))
     }
@@ -731,19 +744,25 @@ fn snapshot_maps(
     done
 }
 
-/// These maps as they are now, to compare them with `like`.
+/// These maps as they are now, to compare them with `like`; else bucket by bucket.
 #[pyfunction]
+#[pyo3(signature = (target, maps, like, subject))]
 fn document_maps(
     py: Python<'_>,
     target: PyRef<'_, Target>,
     maps: Vec<PyRef<'_, Map>>,
-    like: &Document,
+    like: Option<&Document>,
     subject: &Subject,
 ) -> PyResult<Document> {
+    let every = snapshot::Options {
+        buckets: true,
+        ..snapshot::Options::default()
+    };
+    let options = like.map_or(every, Document::options);
     target.pace.begin();
     let inner = maps.iter().map(|map| &map.inner);
     let found =
-        Document::of(|text| snapshot::maps(&target.inner, inner, &subject.0, like.options(), text));
+        Document::of(|text| snapshot::maps(&target.inner, inner, &subject.0, options, text));
     target.pace.end(py);
     found
 }
