@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use super::flame;
-use super::thin::{Bins, Busy, share, spans};
+use super::thin::{Bins, Busy, scatter, share, spans};
 use crate::events::Op;
 use crate::report::sanitize;
 use crate::timeline::{
@@ -19,7 +19,10 @@ const SCHEMA: &str = "gomapscope.page/1";
 
 // What one page holds, so that it stays below some megabytes.
 const MAPS: usize = 500;
-const POINTS: usize = 60_000;
+const POINTS: usize = 96_000;
+/// Of those, what the process's own figures and the largest maps get first.
+const POINTS_OF_FIRST: usize = 72_000;
+const FIRST_MAPS: usize = 8;
 const POINTS_OF_ONE: usize = 4_000;
 const SERIES: usize = 1_000;
 const HEAT_CELLS: usize = 60_000;
@@ -28,6 +31,8 @@ const BLOCKS: usize = 30_000;
 const BLOCKS_OF_ONE: usize = 1_024;
 const INSTANTS: usize = 4_000;
 const INTERVALS: usize = 6_000;
+/// More in one lane may be too narrow to draw: bins tell how much they take.
+const MANY: usize = 300;
 const LANES: usize = 60;
 const BINS: usize = 1_000;
 const FRAMES: usize = 64;
@@ -139,7 +144,9 @@ struct HeatData {
 struct BlocksData {
     base: String,
     span: u64,
+    /// Distinct bytes, and those that are in more than one block besides.
     bytes: u64,
+    overlap: u64,
     pages: u64,
     blocks: usize,
     /// Offset from the base, extent, bytes in blocks, kind, how many blocks.
@@ -168,7 +175,7 @@ struct LaneData {
     longest_ns: u64,
     /// Begin, length, name, whole, goroutine, source.
     kept: Vec<(u64, u64, u32, bool, Option<u64>, usize)>,
-    /// Where not all are kept: bin, how many began, nanoseconds taken.
+    /// Where there are many: bin, how many began, nanoseconds taken.
     bins: Vec<(usize, u64, u64)>,
     bin_ns: u64,
 }
@@ -567,14 +574,15 @@ fn block_rows(map: &MapTrack, tables: &mut Tables, budget: usize) -> Option<Bloc
     blocks.sort_by_key(|&(begin, length, _)| (begin, length));
     let &(base, ..) = blocks.first()?;
     let mut end = base;
-    let mut bytes = 0u64;
-    let mut pages = 0u64;
+    let (mut bytes, mut overlap, mut pages) = (0u64, 0u64, 0u64);
     // The first page not counted yet.
     let mut page = 0u64;
     for &(begin, length, _) in &blocks {
         let block_end = begin.saturating_add(length);
+        let fresh = block_end.saturating_sub(begin.max(end));
+        bytes += fresh;
+        overlap = overlap.saturating_add(block_end - begin - fresh);
         end = end.max(block_end);
-        bytes = bytes.saturating_add(length);
         let first = (begin / PAGE_BYTES).max(page);
         let past = (block_end - 1) / PAGE_BYTES + 1;
         pages += past.saturating_sub(first);
@@ -595,6 +603,7 @@ fn block_rows(map: &MapTrack, tables: &mut Tables, budget: usize) -> Option<Bloc
         base: format!("0x{base:x}"),
         span: end - base,
         bytes,
+        overlap,
         pages,
         blocks: blocks.len(),
         runs: runs
@@ -667,8 +676,25 @@ fn series_rows(timeline: &Timeline, clock: &Clock) -> (Vec<SeriesData>, usize) {
         .filter(|series| series.map.is_none_or(|map| map < MAPS))
         .take(SERIES)
         .collect();
-    let wants: Vec<usize> = shown.iter().map(|series| series.points.len()).collect();
-    let shares = share(&wants, POINTS, POINTS_OF_ONE);
+    let first = |series: &Series| series.map.is_none_or(|map| map < FIRST_MAPS);
+    let wants = |early: bool| -> Vec<usize> {
+        shown
+            .iter()
+            .map(|series| {
+                if first(series) == early {
+                    series.points.len()
+                } else {
+                    0
+                }
+            })
+            .collect()
+    };
+    let early = share(&wants(true), POINTS_OF_FIRST, POINTS_OF_ONE);
+    let late = share(&wants(false), POINTS - POINTS_OF_FIRST, POINTS_OF_ONE);
+    let shares = early
+        .into_iter()
+        .zip(late)
+        .map(|(early, late)| early + late);
     let rows = shown
         .iter()
         .zip(shares)
@@ -757,12 +783,14 @@ fn lane_rows(
                 lane.total_ns = lane.total_ns.saturating_add(length(interval));
                 lane.longest_ns = lane.longest_ns.max(length(interval));
             }
-            if intervals.len() > budget {
+            if intervals.len() > budget.min(MANY) {
                 let mut busy = Busy::new(bins);
                 for interval in &intervals {
                     busy.add(interval.begin_ns, interval.end_ns.max(interval.begin_ns));
                 }
                 lane.bins = busy.rows();
+            }
+            if intervals.len() > budget {
                 intervals.sort_by_key(|interval| std::cmp::Reverse(length(interval)));
                 intervals.truncate(budget);
                 intervals.sort_by_key(|interval| interval.begin_ns);
@@ -844,7 +872,11 @@ fn instant_rows(timeline: &Timeline, clock: &Clock, tables: &mut Tables) -> Inst
             } else {
                 weight(instant.op)
             };
-            (weight, std::cmp::Reverse(instant.size.unwrap_or(0)), index)
+            (
+                weight,
+                std::cmp::Reverse(instant.size.unwrap_or(0)),
+                scatter(index),
+            )
         };
         order.select_nth_unstable_by_key(INSTANTS, |&index| rank(index));
         order.truncate(INSTANTS);
