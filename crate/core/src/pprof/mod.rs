@@ -1,5 +1,16 @@
 //! Profiles of Go programs, as `runtime/pprof` writes them and as the runtime keeps them.
 
 mod model;
+pub(crate) mod proto;
+mod read;
+mod text;
+mod wire;
 
-pub use model::{Kind, Label, LabelValue, Line, Location, Origin, Profile, Sample, ValueType};
+#[cfg(test)]
+mod tests;
+
+pub use model::{
+    Anchor, Kind, Label, LabelValue, Line, Location, Mapping, Origin, Placement, Profile, Sample,
+    ValueType,
+};
+pub use read::{FILE_MAX, PprofError, parse, read, scale};

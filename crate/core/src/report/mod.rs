@@ -24,6 +24,7 @@ pub use buckets::{BucketsReport, BucketsText, buckets};
 pub use entries::{EntriesReport, EntriesText, entries};
 pub use events::{TraceStatus, event_line, events, events_json, trace_status, trace_status_json};
 pub use heat::{heat, heat_cells, heat_strip};
+pub(crate) use json::write_json;
 pub use json::{JsonRows, buckets_json, entries_json, stats_json, to_json};
 pub use layout::layout;
 pub(crate) use number::count;

@@ -2,16 +2,22 @@
 
 use std::rc::Rc;
 
+use serde::ser::SerializeSeq as _;
+use serde::{Serialize, Serializer};
+
 use crate::events::{Frame, Op};
+use crate::metrics::hex;
 
 /// Everything on one clock. Times are nanoseconds of the target's `CLOCK_MONOTONIC`.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Timeline {
     /// Whose.
     pub subject: Subject,
     /// The first and the last instant anything is known of.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub extent: Option<(u64, u64)>,
     /// What wall clock times mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub wall: Option<Wall>,
     /// Where it all comes from, those that were refused included.
     pub sources: Vec<Source>,
@@ -34,22 +40,27 @@ pub struct Timeline {
 }
 
 /// The process.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Subject {
     /// The executable.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
     /// `go1.27.3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub go_version: Option<String>,
     /// `amd64`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub arch: Option<String>,
     /// The process.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u64>,
     /// The kernel's name for the boot whose monotonic clock this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
 }
 
 /// What to add to a monotonic time for nanoseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Wall {
     /// Wall minus monotonic.
     pub offset_ns: i64,
@@ -60,7 +71,8 @@ pub struct Wall {
 }
 
 /// A kind of source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SourceKind {
     /// A snapshot or a scan.
     Snapshot,
@@ -79,7 +91,7 @@ pub enum SourceKind {
 }
 
 /// A source, and how it came onto the clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Source {
     /// What it is.
     pub kind: SourceKind,
@@ -89,53 +101,68 @@ pub struct Source {
     /// "wall clock less the offset of events.jsonl").
     pub mapping: String,
     /// What was added to its own times.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub offset_ns: Option<i64>,
     /// Within how many nanoseconds its times are right; `None` where nobody can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error_ns: Option<u64>,
     /// When its first and last record were.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub extent: Option<(u64, u64)>,
     /// How many records it gave.
     pub records: u64,
     /// Why it is not on the clock, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
     /// What else the reader should know: sentences (lost records, a cut tail, duplicates).
     pub notes: Vec<String>,
 }
 
 /// A map.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct MapTrack {
     /// Its header.
+    #[serde(serialize_with = "hex")]
     pub address: u64,
     /// Its type as Go prints it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub type_name: Option<Rc<str>>,
     /// An expression or a holder that leads to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Rc<str>>,
     /// Where its storage was allocated: a stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allocated_at: Option<usize>,
     /// When it was first and last heard of.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub extent: Option<(u64, u64)>,
     /// What was last known of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub len: Option<u64>,
     /// Slots.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u64>,
     /// Bytes of its blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allocated: Option<u64>,
     /// Bytes a rebuild would give back.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reclaimable: Option<u64>,
     /// How often it grew.
     pub growths: u64,
     /// Its buckets or groups at one time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub heat: Option<Heat>,
     /// Its blocks by address: begin, length in bytes, what it is ("buckets", "overflow",
     /// "groups", "old buckets", "directory").
+    #[serde(serialize_with = "blocks")]
     pub blocks: Vec<(u64, u64, Rc<str>)>,
     /// Every figure of it is certain.
     pub exact: bool,
 }
 
 /// Live slots of each bucket (or group) of a map in storage order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Heat {
     /// When.
     pub t_ns: u64,
@@ -146,7 +173,7 @@ pub struct Heat {
 }
 
 /// Some neighbouring buckets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Cell {
     /// How many.
     pub buckets: u32,
@@ -155,7 +182,8 @@ pub struct Cell {
 }
 
 /// What a series measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SeriesKind {
     /// `len` of a map.
     Len,
@@ -176,11 +204,12 @@ pub enum SeriesKind {
 }
 
 /// A figure over time.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Series {
     /// What.
     pub kind: SeriesKind,
     /// The map's index in [`Timeline::maps`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub map: Option<usize>,
     /// The source's index in [`Timeline::sources`].
     pub source: usize,
@@ -189,7 +218,7 @@ pub struct Series {
 }
 
 /// A figure at a time.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Point {
     /// When.
     pub t_ns: u64,
@@ -198,7 +227,7 @@ pub struct Point {
 }
 
 /// Something that lasted: a collection, a stopped world, a region, a profile's window.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Interval {
     /// The lane it is drawn on ("GC", "STW", "task checkout", "profile heap.pb.gz").
     pub lane: Rc<str>,
@@ -211,48 +240,60 @@ pub struct Interval {
     /// Whether both are the true ones, and not the edges of the record.
     pub whole: bool,
     /// The goroutine.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub goid: Option<u64>,
     /// The source's index.
     pub source: usize,
 }
 
 /// Something that happened. `t_ns` to `until_ns` if it is only known to have happened between.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Instant {
     /// When, or not before.
     pub t_ns: u64,
     /// Not after; equal to `t_ns` where that is known.
     pub until_ns: u64,
     /// Of a map: what happened to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub op: Option<Op>,
     /// The map's index in [`Timeline::maps`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub map: Option<usize>,
     /// The text of a user's log, and the like.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<Rc<str>>,
     /// The goroutine.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub goid: Option<u64>,
     /// The stack's index in [`Timeline::stacks`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stack: Option<u32>,
     /// Entries of the map then.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub len: Option<u64>,
     /// Slots before.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub old_capacity: Option<u64>,
     /// Slots after.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u64>,
     /// Bytes that were allocated or let go.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// The source's index.
     pub source: usize,
 }
 
 /// Bytes of maps that hold no entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waste {
     /// The map's type.
     pub type_name: Rc<str>,
     /// Who holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<Rc<str>>,
     /// Where its storage was allocated.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stack: Option<usize>,
     /// Which kind of bytes: "empty slots", "tombstones", "overflow buckets", "old buckets".
     pub component: &'static str,
@@ -263,7 +304,7 @@ pub struct Waste {
 }
 
 /// A sentence, and what it rests on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
     /// "map main.cache grew 14 times in 2.1 s; 11 of them at checkout.go:31".
     pub text: String,
@@ -274,12 +315,55 @@ pub struct Finding {
 }
 
 /// A fact under a finding.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// The source's index.
     pub source: usize,
     /// The fact: a phrase with its figures.
     pub text: String,
     /// When, where it has a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub t_ns: Option<u64>,
+}
+
+/// `["0x…", bytes, "groups"]` each.
+fn blocks<S: Serializer>(blocks: &[(u64, u64, Rc<str>)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut list = serializer.serialize_seq(Some(blocks.len()))?;
+    for (address, bytes, kind) in blocks {
+        list.serialize_element(&(format_args!("{address:#x}"), bytes, kind))?;
+    }
+    list.end()
+}
+
+impl SourceKind {
+    /// As JSON and the text spell it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Events => "events",
+            Self::Ring => "ring",
+            Self::Trace => "trace",
+            Self::Heap => "heap",
+            Self::Cpu => "cpu",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+impl SeriesKind {
+    /// What it measures, and its unit.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Len => ("len", "entries"),
+            Self::Capacity => ("capacity", "slots"),
+            Self::Storage => ("storage", "bytes"),
+            Self::HoleDensity => ("hole density", ""),
+            Self::HeapLive => ("heap live", "bytes"),
+            Self::HeapGoal => ("heap goal", "bytes"),
+            Self::MapStorage => ("map storage", "bytes"),
+            Self::HeapInUse => ("heap in use (sampled)", "bytes"),
+        }
+    }
 }
