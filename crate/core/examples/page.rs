@@ -425,7 +425,13 @@ fn add_map(
                     }
                 })
                 .collect(),
+            by_live: Vec::new(),
         }),
+        chains: if index == 1 {
+            vec![30_112, 2_204, 391, 58, 3]
+        } else {
+            Vec::new()
+        },
         blocks,
         exact: index % 5 != 3,
     });

@@ -145,9 +145,19 @@
     if (!map) return `map ${index} (not shown)`;
     return stringOf(map.name) || stringOf(map.type_name) || map.address;
   }
+  /** The directory all files are in, which needs no repeating. */
+  const directory = (() => {
+    const paths = data.sources.map((source) => source.path).filter((path) => path);
+    let shared = paths.length ? paths[0].slice(0, paths[0].lastIndexOf("/") + 1) : "";
+    for (const path of paths)
+      while (!path.startsWith(shared))
+        shared = shared.slice(0, shared.lastIndexOf("/", shared.length - 2) + 1);
+    return shared.length > 1 ? shared : "";
+  })();
+  const inDirectory = (text) => (directory ? text.replaceAll(directory, "") : text);
   function sourceName(index) {
     const source = data.sources[index];
-    return source ? source.path || `live target (${source.kind})` : "a source not listed";
+    return source ? inDirectory(source.path) || `live target (${source.kind})` : "a source not listed";
   }
   const holesOf = (map) =>
     known(map.len) && map.capacity > 0 && map.len <= map.capacity ? 1 - map.len / map.capacity : null;
@@ -344,7 +354,7 @@
                     },
                     "goes together",
                   ),
-              foreign(finding.text),
+              foreign(inDirectory(finding.text)),
             ),
             finding.evidence.length
               ? el(
@@ -354,7 +364,7 @@
                     el(
                       "li",
                       {},
-                      foreign(evidence.text),
+                      foreign(inDirectory(evidence.text)),
                       " ",
                       known(evidence.t) &&
                         el(
@@ -471,7 +481,7 @@
     const [size, unit] =
       incr >= 1e9
         ? [1e9, "s"]
-        : incr >= 1e6 && END < 1e10
+        : incr >= 1e6 && END < 1e9
           ? [1e6, "ms"]
           : incr >= 1e6
             ? [1e9, "s"]
@@ -522,7 +532,7 @@
         ["heap live", false, 0],
         ["heap goal", true, 7],
         ["map storage", false, 2],
-        ["heap in use", false, 1],
+        ["heap in use (sampled)", false, 1],
       ],
       maps: false,
     },
@@ -874,7 +884,7 @@
         lane,
         y,
         height,
-        label: `${S[lane.name]}   ${!lane.total_ns ? int(lane.total) : lane.total === 1 ? duration(lane.total_ns) : `${int(lane.total)}, ${duration(lane.total_ns)} in all, longest ${duration(lane.longest_ns)}`}`,
+        label: `${inDirectory(S[lane.name])}   ${!lane.total_ns ? int(lane.total) : lane.total === 1 ? duration(lane.total_ns) : `${int(lane.total)}, ${duration(lane.total_ns)} in all, longest ${duration(lane.longest_ns)}`}`,
       });
       y += height;
     }
@@ -919,7 +929,7 @@
         if (row.lane) {
           const { lane } = row,
             name = S[lane.name];
-          const tone = tones[name] || (name.startsWith("profile") ? profile : task);
+          const tone = tones[name] || (/(^| )profile /.test(name) ? profile : task);
           const y0 = top + LABEL * r;
           const fine = lane.bins.length > 0 && (view[1] - view[0]) / lane.bin_ns > bbox.width / r / 12;
           ctx.fillStyle = tone;
@@ -1109,7 +1119,7 @@
         d > 0 ? `between ${at(t)} and ${at(t + d)}` : at(t),
       ],
     ];
-    if (known(text)) lines.push([foreign(S[text]), ""]);
+    if (known(text)) lines.push([foreign(inDirectory(S[text])), ""]);
     if (known(oldCapacity) || known(capacity))
       lines.push([
         "slots",
@@ -1579,7 +1589,7 @@
           text: (row) => (known(row.e[8]) ? `${int(row.e[8])} → ${int(row.e[9])}` : int(row.e[9])),
         },
         { name: "Bytes", n: true, text: (row) => bytes(row.e[10]) },
-        { name: "Text or stack", node: (row) => (known(row.e[4]) ? foreign(S[row.e[4]]) : frames(row.e)) },
+        { name: "Text or stack", node: (row) => (known(row.e[4]) ? foreign(inDirectory(S[row.e[4]])) : frames(row.e)) },
       ],
       rows,
       CAP,
@@ -1862,11 +1872,11 @@
           ),
         );
       const paints = [];
-      if (map.heat) parts.push(heat(map.heat, paints));
+      if (map.heat) parts.push(heat(map.heat, map.chains, paints));
       else parts.push(el("p", { class: "empty" }, "Its buckets are not in any source."));
       if (map.blocks) parts.push(strip(map.blocks, paints));
       else parts.push(el("p", { class: "empty" }, "Its blocks are not in any source."));
-      append(holder, [holder.replaceChildren()]);
+      holder.replaceChildren();
       append(holder, parts);
       paint = () => paints.forEach((one) => one());
       paint();
@@ -1888,7 +1898,50 @@
     ).observe(holder);
   }
 
-  function heat(h, paints) {
+  /** Counts by a small number, as a table with bars. */
+  function histogram(caption, head, counts, open) {
+    const most = Math.max(1, ...counts),
+      all = counts.reduce((sum, count) => sum + count, 0);
+    const row = (count, value) =>
+      el(
+        "tr",
+        {},
+        el(
+          "th",
+          { scope: "row", class: "n" },
+          int(value),
+          open && value === counts.length - 1 ? " or more" : "",
+        ),
+        el("td", { class: "n" }, int(count)),
+        el(
+          "td",
+          { class: "wide", title: percent(count / all) },
+          el("span", {
+            class: "spark",
+            style: { width: `${(count / most) * 100}%`, visibility: count ? "visible" : "hidden" },
+          }),
+        ),
+      );
+    return el(
+      "table",
+      { class: "data" },
+      el("caption", {}, caption),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          el("th", { scope: "col", class: "n" }, head),
+          el("th", { scope: "col", class: "n" }, "Buckets"),
+          el("th", { scope: "col", class: "wide" }, el("span", { class: "hidden" }, "Share")),
+        ),
+      ),
+      el("tbody", {}, counts.map(row)),
+    );
+  }
+
+  function heat(h, chains, paints) {
     const n = h.cells.length,
       single = n === h.cells_before && h.buckets === n;
     const starts = new Float64Array(n + 1);
@@ -2015,51 +2068,22 @@
     const how = single
       ? "One cell is one bucket, in storage order."
       : `One cell is ${int(h.cells[0][0])} buckets in a row${n < h.cells_before ? " (joined for the page)" : ""}, in storage order; the shade is the share of their slots that are live.`;
-    const right = h.distribution
-      ? el(
-          "table",
-          { class: "data" },
-          el("caption", {}, "Buckets by their live slots"),
-          el(
-            "thead",
-            {},
-            el(
-              "tr",
-              {},
-              el("th", { scope: "col", class: "n" }, "Live"),
-              el("th", { scope: "col", class: "n" }, "Buckets"),
-              el("th", { scope: "col", class: "wide" }, el("span", { class: "hidden" }, "Share")),
-            ),
+    const right = [
+      h.distribution
+        ? histogram("Buckets by their live slots", "Live", h.distribution)
+        : el(
+            "p",
+            { class: "caption" },
+            "How many buckets have how many live slots is not known: the source joined buckets to cells.",
           ),
-          el(
-            "tbody",
-            {},
-            h.distribution.map((count, live) =>
-              el(
-                "tr",
-                {},
-                el("th", { scope: "row", class: "n" }, int(live)),
-                el("td", { class: "n" }, int(count)),
-                el(
-                  "td",
-                  { class: "wide", title: percent(count / h.buckets) },
-                  el("span", {
-                    class: "spark",
-                    style: {
-                      width: `${(count / Math.max(...h.distribution)) * 100}%`,
-                      visibility: count ? "visible" : "hidden",
-                    },
-                  }),
-                ),
-              ),
-            ),
-          ),
-        )
-      : el(
-          "p",
-          { class: "caption" },
-          "How many buckets have how many live slots is not known: the source joined buckets to cells.",
-        );
+      chains.length > 1 &&
+        histogram(
+          "Main buckets by the overflow buckets behind them",
+          "Overflow",
+          chains,
+          chains.length === 16,
+        ),
+    ];
     const cells = lazyDetails("Cells, as a table", () =>
       table(
         "Buckets in storage order.",
@@ -2093,7 +2117,12 @@
         ),
       ),
       el("p", { class: "caption" }, how),
-      el("div", { class: "two" }, el("div", {}, canvas, legend, readout, cells.details), right),
+      el(
+        "div",
+        { class: "two" },
+        el("div", {}, canvas, legend, readout, cells.details),
+        el("div", {}, right),
+      ),
     );
   }
 
@@ -2552,6 +2581,7 @@
           "Wall clock times rest on ",
           foreign(sourceName(data.wall.source), "mono"),
           `: right within ${duration(data.wall.error_ns)}.`,
+          directory && [" All files are in ", foreign(directory, "mono"), "."],
         ),
       );
     append(host, [
@@ -2561,14 +2591,19 @@
           {
             name: "Source",
             node: (s) =>
-              el("span", { class: "who" }, foreign(s.path || "live target", "mono"), el("small", {}, s.kind)),
+              el(
+                "span",
+                { class: "who" },
+                foreign(inDirectory(s.path) || "live target", "mono"),
+                el("small", {}, s.kind),
+              ),
           },
           {
             name: "Times",
             node: (s) =>
               s.refused
                 ? [el("span", { class: "badge bad" }, "refused"), foreign(s.refused)]
-                : foreign(s.mapping),
+                : foreign(inDirectory(s.mapping)),
           },
           {
             name: "Added",
@@ -2632,12 +2667,23 @@
     );
   }
 
-  head();
-  findings();
-  timeline();
-  maps();
-  insideMap();
-  waste();
-  sources();
-  notes();
+  // What one part does not understand must not hide the others.
+  for (const [id, part] of [
+    ["main", head],
+    ["findings", findings],
+    ["timeline", timeline],
+    ["maps", maps],
+    ["inside", insideMap],
+    ["waste", waste],
+    ["sources", sources],
+    ["notes", notes],
+  ]) {
+    try {
+      part();
+    } catch (error) {
+      console.error(error);
+      const place = $(id).querySelector(".body") || $(id);
+      place.prepend(el("p", { class: "empty" }, `This part could not be drawn: ${error.message}`));
+    }
+  }
 })();

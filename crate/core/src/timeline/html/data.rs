@@ -27,6 +27,7 @@ const POINTS_OF_ONE: usize = 4_000;
 const SERIES: usize = 1_000;
 const HEAT_CELLS: usize = 60_000;
 const HEAT_CELLS_OF_ONE: usize = 4_096;
+const CHAINS: usize = 16;
 const BLOCKS: usize = 30_000;
 const BLOCKS_OF_ONE: usize = 1_024;
 const INSTANTS: usize = 4_000;
@@ -116,6 +117,9 @@ struct MapData {
     growths: u64,
     exact: bool,
     heat: Option<HeatData>,
+    /// Main buckets with 0, 1, 2, ... overflow buckets; the last counts longer chains too if
+    /// there are more than `CHAINS`.
+    chains: Vec<u64>,
     blocks: Option<BlocksData>,
 }
 
@@ -136,7 +140,7 @@ struct HeatData {
     live: u64,
     /// Buckets and live slots of each cell.
     cells: Vec<(u64, u64)>,
-    /// How many buckets have 0, 1, ... live slots, where each cell was one bucket.
+    /// How many buckets have 0, 1, ... live slots, where that is known.
     distribution: Option<Vec<u64>>,
 }
 
@@ -515,9 +519,21 @@ fn map_rows(timeline: &Timeline, clock: &Clock, tables: &mut Tables) -> Vec<MapD
                 .as_ref()
                 .filter(|heat| !heat.cells.is_empty())
                 .map(|heat| heat_row(heat, clock, cells)),
+            chains: chain_rows(&map.chains),
             blocks: block_rows(map, tables, blocks),
         })
         .collect()
+}
+
+fn chain_rows(chains: &[u64]) -> Vec<u64> {
+    let mut rows: Vec<u64> = chains.iter().copied().take(CHAINS).collect();
+    if let Some(last) = rows.last_mut() {
+        *last = chains
+            .iter()
+            .skip(CHAINS)
+            .fold(*last, |sum, &count| sum.saturating_add(count));
+    }
+    rows
 }
 
 /// The cells of a map as at most `budget`, equally many joined to one.
@@ -538,18 +554,22 @@ fn heat_row(heat: &Heat, clock: &Clock, budget: usize) -> HeatData {
     let (buckets, live) = cells.iter().fold((0u64, 0u64), |sum, cell| {
         (sum.0.saturating_add(cell.0), sum.1.saturating_add(cell.1))
     });
+    let given = (!heat.by_live.is_empty()).then(|| heat.by_live.clone());
     let single = heat
         .cells
         .iter()
         .all(|cell| cell.buckets == 1 && cell.live <= u32::from(heat.slots));
-    let distribution = single.then(|| {
+    let distribution = given.or_else(|| {
+        if !single {
+            return None;
+        }
         let mut counts = vec![0u64; usize::from(heat.slots) + 1];
         for cell in &heat.cells {
             if let Some(count) = counts.get_mut(cell.live as usize) {
                 *count += 1;
             }
         }
-        counts
+        Some(counts)
     });
     HeatData {
         t: clock.from_begin(heat.t_ns),
@@ -665,7 +685,7 @@ fn series_word(kind: SeriesKind) -> &'static str {
         SeriesKind::HeapLive => "heap live",
         SeriesKind::HeapGoal => "heap goal",
         SeriesKind::MapStorage => "map storage",
-        SeriesKind::HeapInUse => "heap in use",
+        SeriesKind::HeapInUse => "heap in use (sampled)",
     }
 }
 
@@ -761,6 +781,19 @@ fn lane_rows(
         };
         lanes[index].push(interval);
     }
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    // The collector comes first, profiles last.
+    order.sort_by_key(|&index| match names[index] {
+        "GC" => 0,
+        "STW" => 1,
+        name if name.starts_with("profile ") || name.contains(" profile ") => 3,
+        _ => 2,
+    });
+    let names: Vec<&str> = order.iter().map(|&index| names[index]).collect();
+    let lanes: Vec<Vec<&Interval>> = order
+        .iter()
+        .map(|&index| std::mem::take(&mut lanes[index]))
+        .collect();
     let wants: Vec<usize> = lanes.iter().map(Vec::len).collect();
     let shares = share(&wants, INTERVALS, INTERVALS);
     let bins = clock.bins();

@@ -184,6 +184,7 @@ fn hostile_texts_stay_texts_everywhere() {
                         buckets: u32::MAX,
                         live: u32::MAX,
                     }],
+                    by_live: vec![u64::MAX; 3],
                 }),
                 blocks: vec![(u64::MAX, u64::MAX, text()), (0, 0, text()), (0, 1, text())],
                 ..MapTrack::default()
@@ -390,12 +391,18 @@ fn heat_cells_keep_slots_and_buckets() {
                 t_ns: 5,
                 slots: 8,
                 cells,
+                by_live: Vec::new(),
             }),
+            chains: (0..40).collect(),
             ..MapTrack::default()
         }],
         ..Timeline::default()
     };
     let data = data_of(&written(&timeline));
+    let chains = data["maps"][0]["chains"].as_array().unwrap();
+    assert_eq!(chains.len(), 16);
+    let mains: u64 = chains.iter().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(mains, (0..40).sum::<u64>());
     let heat = &data["maps"][0]["heat"];
     let joined = heat["cells"].as_array().unwrap();
     assert_eq!(joined.len(), 4_096);
@@ -536,6 +543,7 @@ fn pages_of_huge_timelines_stay_small() {
                     };
                     500
                 ],
+                by_live: Vec::new(),
             }),
             blocks: (0..40)
                 .map(|block| (block << 20, 0x1000, Rc::from("groups")))
