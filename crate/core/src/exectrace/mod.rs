@@ -6,6 +6,8 @@
 
 mod fact;
 mod spans;
+mod tables;
+mod v1;
 mod v2;
 mod wire;
 
@@ -191,6 +193,7 @@ fn unpacked<R: Read>(
         Err(_) => return Err(TraceError::NotATrace),
     }
     match version(&header).ok_or(TraceError::NotATrace)? {
+        version @ (11 | 19 | 21) => Ok(v1::Reader::new(version, progress, sink).read(&mut source)),
         version @ (22 | 23 | 25 | 26) => {
             Ok(v2::Reader::new(version, progress, sink).read(&mut source))
         }

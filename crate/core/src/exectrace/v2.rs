@@ -16,9 +16,9 @@ use std::collections::binary_heap::PeekMut;
 use std::io::Read;
 
 use super::spans::{Info, Spans};
+use super::tables::{Arena, Names, Piece, Table};
 use super::wire::{Cursor, Source, Stop, Ticks};
 use super::{BEFORE, Clock, Fact, Lane, Outcome, Sink};
-use crate::events::Frame;
 
 /// tracev2.MaxBatchSize.
 const BATCH_MAX: u64 = 64 << 10;
@@ -31,8 +31,6 @@ const TABLES_MAX: usize = 64 << 20;
 const ENTRIES_MAX: usize = 8 << 20;
 const TYPES_MAX: usize = 1 << 20;
 const THREADS_MAX: usize = 1 << 16;
-/// Bytes are kept in pieces of this size, so that no growth copies them.
-const PIECE: usize = 4 << 20;
 /// Events between two looks at whether the user wants to go on.
 const TICK: u64 = 1 << 18;
 /// What the runtime's clock on Linux and other systems with a fine clock counts:
@@ -180,141 +178,6 @@ const fn events() -> [(u8, Use); 256] {
     table
 }
 
-/// Bytes in a generation's pieces.
-#[derive(Debug, Clone, Copy, Default)]
-struct Piece {
-    piece: u32,
-    start: u32,
-    length: u32,
-}
-
-/// The bytes of one generation.
-#[derive(Debug, Default)]
-struct Arena {
-    pieces: Vec<Vec<u8>>,
-    /// The piece that is being filled.
-    current: usize,
-    held: usize,
-}
-
-impl Arena {
-    /// Takes `length` bytes, which are at most [`BATCH_MAX`].
-    fn take<R: Read>(&mut self, source: &mut Source<R>, length: usize) -> Result<Piece, Stop> {
-        if self
-            .pieces
-            .get(self.current)
-            .is_some_and(|piece| piece.len() + length > PIECE)
-        {
-            self.current += 1;
-        }
-        if self.pieces.len() <= self.current {
-            self.pieces.push(Vec::with_capacity(PIECE));
-        }
-        let Some(piece) = self.pieces.get_mut(self.current) else {
-            return Err(Stop::Broken("no room".into()));
-        };
-        let start = piece.len();
-        source.append(length, piece)?;
-        self.held += length;
-        Ok(Piece {
-            piece: self.current as u32,
-            start: start as u32,
-            length: length as u32,
-        })
-    }
-
-    /// Gives back what was taken last.
-    fn give_back(&mut self, taken: Piece) {
-        if let Some(piece) = self.pieces.get_mut(taken.piece as usize) {
-            piece.truncate(taken.start as usize);
-            self.held -= taken.length as usize;
-        }
-    }
-
-    #[inline]
-    fn bytes(&self, of: Piece) -> &[u8] {
-        let (start, length) = (of.start as usize, of.length as usize);
-        self.pieces
-            .get(of.piece as usize)
-            .and_then(|piece| piece.get(start..start + length))
-            .unwrap_or_default()
-    }
-
-    fn clear(&mut self) {
-        for piece in &mut self.pieces {
-            piece.clear();
-        }
-        // A large generation must not hold its room for ever.
-        self.pieces.truncate(16);
-        self.current = 0;
-        self.held = 0;
-    }
-}
-
-/// Things by their numbers, which the runtime counts from 1.
-#[derive(Debug)]
-struct Table<T> {
-    dense: Vec<Option<T>>,
-    sparse: HashMap<u64, T>,
-    count: usize,
-}
-
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self {
-            dense: Vec::new(),
-            sparse: HashMap::new(),
-            count: 0,
-        }
-    }
-}
-
-impl<T> Table<T> {
-    /// The first of a number counts. Returns false when there is no room.
-    fn insert(&mut self, id: u64, value: T, most: usize) -> bool {
-        if self.get(id).is_some() {
-            return true;
-        }
-        if self.count >= most {
-            return false;
-        }
-        self.count += 1;
-        let near = 4 * self.count as u64 + 4096;
-        match usize::try_from(id) {
-            Ok(index) if id < near => {
-                if self.dense.len() <= index {
-                    self.dense.resize_with(index + 1, || None);
-                }
-                if let Some(place) = self.dense.get_mut(index) {
-                    *place = Some(value);
-                }
-            }
-            _ => {
-                self.sparse.insert(id, value);
-            }
-        }
-        true
-    }
-
-    #[inline]
-    fn get(&self, id: u64) -> Option<&T> {
-        let near = usize::try_from(id)
-            .ok()
-            .and_then(|index| self.dense.get(index))
-            .and_then(Option::as_ref);
-        match near {
-            None if !self.sparse.is_empty() => self.sparse.get(&id),
-            near => near,
-        }
-    }
-
-    fn clear(&mut self) {
-        self.dense.clear();
-        self.sparse = HashMap::new();
-        self.count = 0;
-    }
-}
-
 /// A type of the AllocFree experiment.
 #[derive(Debug)]
 struct Type {
@@ -345,14 +208,11 @@ struct Snapshot {
 struct Generation {
     /// Its number; 0 before its first batch.
     id: u64,
-    arena: Arena,
+    names: Names,
     /// Batches of each thread, in the order of the file.
     threads: Vec<(u64, Vec<Batch>)>,
     by_thread: HashMap<u64, usize>,
     batches: usize,
-    strings: Table<Piece>,
-    /// The bytes behind the number of frames, and that number.
-    stacks: Table<(Piece, u16)>,
     types: Table<Type>,
     type_bytes: usize,
     ticks: Option<Ticks>,
@@ -366,50 +226,16 @@ struct Generation {
 impl Generation {
     fn clear(&mut self) {
         self.id = 0;
-        self.arena.clear();
+        self.names.clear();
         self.threads.clear();
         self.by_thread.clear();
         self.batches = 0;
-        self.strings.clear();
-        self.stacks.clear();
         self.types.clear();
         self.type_bytes = 0;
         self.ticks = None;
         self.snapshot = None;
         self.left_out = 0;
         self.tables_full = false;
-    }
-
-    fn string(&self, id: u64) -> Option<Cow<'_, str>> {
-        if id == 0 {
-            return Some(Cow::Borrowed(""));
-        }
-        let bytes = self.strings.get(id)?;
-        Some(String::from_utf8_lossy(self.arena.bytes(*bytes)))
-    }
-
-    fn frames(&self, stack: u32) -> Vec<Frame> {
-        let Some((bytes, count)) = self.stacks.get(u64::from(stack)) else {
-            return Vec::new();
-        };
-        let mut cursor = Cursor::new(self.arena.bytes(*bytes));
-        let mut frames = Vec::with_capacity(usize::from(*count));
-        for _ in 0..*count {
-            let mut number = || cursor.uvarint();
-            let (Some(pc), Some(function), Some(file), Some(line)) =
-                (number(), number(), number(), number())
-            else {
-                break;
-            };
-            let name = self.string(function).filter(|name| !name.is_empty());
-            frames.push(Frame {
-                function: name.map_or_else(|| format!("{pc:#x}"), Cow::into_owned),
-                file: self.string(file).map_or_else(String::new, Cow::into_owned),
-                line: u32::try_from(line).unwrap_or(0),
-                inlined: false,
-            });
-        }
-        frames
     }
 }
 
@@ -681,7 +507,7 @@ impl<'s> Reader<'s> {
             )));
         }
         let offset = source.offset();
-        let bytes = generation.arena.take(source, size as usize)?;
+        let bytes = generation.names.arena.take(source, size as usize)?;
         self.keep(
             generation,
             experiment,
@@ -700,12 +526,12 @@ impl<'s> Reader<'s> {
         // Tables are taken out of the generation while they are filled: they point into
         // its bytes.
         let mut tables = Tables {
-            strings: std::mem::take(&mut generation.strings),
-            stacks: std::mem::take(&mut generation.stacks),
+            strings: std::mem::take(&mut generation.names.strings),
+            stacks: std::mem::take(&mut generation.names.stacks),
         };
-        let bytes = generation.arena.bytes(batch.bytes);
+        let bytes = generation.names.arena.bytes(batch.bytes);
         let mut cursor = Cursor::new(bytes);
-        let held = generation.arena.held + generation.batches * std::mem::size_of::<Batch>();
+        let held = generation.names.arena.held + generation.batches * std::mem::size_of::<Batch>();
         let mut keep = false;
         let mut room = true;
         let read = match (experiment, bytes.first()) {
@@ -767,13 +593,13 @@ impl<'s> Reader<'s> {
             }
         };
         let left = cursor.left() as u64;
-        generation.strings = tables.strings;
-        generation.stacks = tables.stacks;
+        generation.names.strings = tables.strings;
+        generation.names.stacks = tables.stacks;
         generation.tables_full |= !room;
         if keep {
             generation.batches += 1;
         } else {
-            generation.arena.give_back(batch.bytes);
+            generation.names.arena.give_back(batch.bytes);
         }
         if read.is_none() {
             let at = batch.offset + u64::from(batch.bytes.length) - left;
@@ -898,7 +724,7 @@ impl<'s> Reader<'s> {
         thread: u64,
         generation: &'a Generation,
     ) -> bool {
-        match position.advance(thread, &generation.arena) {
+        match position.advance(thread, &generation.names.arena) {
             Step::Next => true,
             Step::End => false,
             Step::Damaged(offset, why) => {
@@ -928,13 +754,15 @@ impl<'s> Reader<'s> {
 
     #[inline]
     fn tell(&mut self, fact: &Fact<'_>, generation: &Generation) -> bool {
-        let go_on = self.sink.fact(fact, &|stack| generation.frames(stack));
+        let go_on = self
+            .sink
+            .fact(fact, &|stack| generation.names.frames(stack));
         self.outcome.interrupted |= !go_on;
         go_on
     }
 
     fn name<'g>(&mut self, generation: &'g Generation, id: u64) -> Cow<'g, str> {
-        generation.string(id).unwrap_or_else(|| {
+        generation.names.string(id).unwrap_or_else(|| {
             self.nameless += 1;
             Cow::Borrowed("")
         })

@@ -579,7 +579,7 @@ impl Builder {
                 .map(|of| named(&of.path, "the ring"));
             told.push(format!(
                 "{} allocations of maps are in {}, too: times differ by {} to {} ns, {} of them \
-                 by more than 1 us.",
+                 by more than 1 us: a recorder notes storage when it has been laid out.",
                 thousands(apart.matched),
                 path.unwrap_or_default(),
                 apart.least,

@@ -459,10 +459,11 @@ impl Sink for Facts {
             } => {
                 let t_ns = self.at(t_ns);
                 self.objects_seen += 1;
-                if !existed {
-                    self.allocated(t_ns, address);
-                }
                 if is_storage(type_name) {
+                    // What else has lain there is none of the map's.
+                    if !existed {
+                        self.allocated(t_ns, address);
+                    }
                     match slot {
                         Some(bytes) if self.objects.len() < OBJECTS => {
                             let before = self.objects.insert(address, bytes).unwrap_or(0);

@@ -447,7 +447,10 @@ impl Lives {
         let number = life.number;
         self.dots = (self.dots + life.dots()).saturating_sub(before);
         self.shrink();
-        for block in [event.block, event.second_block].into_iter().flatten() {
+        // Directories and descriptors of tables are of types of their own.
+        let storage = !matches!(event.op, Op::Directory | Op::Table);
+        let blocks = [event.block, event.second_block].into_iter().flatten();
+        for block in blocks.filter(|_| storage) {
             if self.seen.len() < SEEN {
                 self.seen.push(Seen {
                     address: block,
