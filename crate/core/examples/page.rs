@@ -396,7 +396,7 @@ fn add_map(
     for array in 0..arrays {
         let hole = if array > arrays / 2 { 0x180_0000 } else { 0 };
         blocks.push((
-            base + array * (128 * group).next_multiple_of(8_192) + array % 5 / 4 * 65_536 + hole,
+            base + array * (128 * group).next_multiple_of(8_192) + array / 5 * 16_384 + hole,
             128 * group,
             Rc::from("groups"),
         ));
@@ -425,7 +425,13 @@ fn add_map(
                     }
                 })
                 .collect(),
+            by_live: Vec::new(),
         }),
+        chains: if index == 1 {
+            vec![30_112, 2_204, 391, 58, 3]
+        } else {
+            Vec::new()
+        },
         blocks,
         exact: index % 5 != 3,
     });

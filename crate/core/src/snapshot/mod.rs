@@ -151,6 +151,8 @@ pub struct Record {
     pub blocks: Option<Vec<Blocks>>,
     /// Live slots of each bucket, as [`Digits`] writes them.
     pub bucket_live: Option<String>,
+    /// Main buckets with 0, 1, 2 … overflow buckets (classic).
+    pub chain_lengths: Vec<u64>,
     /// Bytes that hold no entry, by kind; none is in two of them. What a scan found is not
     /// told apart.
     pub unused: Vec<(&'static str, u64)>,

@@ -244,6 +244,8 @@ struct Buckets {
     #[serde(default)]
     overflow: u64,
     empty_density: Option<f64>,
+    #[serde(default)]
+    chain_lengths: Vec<u64>,
 }
 
 #[derive(Deserialize)]
@@ -380,6 +382,7 @@ impl From<ScanMap> for Record {
             exact: !map.at_least,
             blocks: None,
             bucket_live: None,
+            chain_lengths: Vec::new(),
             unused: map
                 .reclaimable
                 .or(map.reclaimable_range.map(|(least, _)| least))
@@ -449,6 +452,7 @@ impl From<StatsMap> for Record {
             exact: map.exact && map.bucket_live.as_ref().is_none_or(whole),
             blocks: map.blocks,
             bucket_live: map.bucket_live,
+            chain_lengths: map.buckets.chain_lengths,
             unused,
             allocated_at: Vec::new(),
         }

@@ -1380,6 +1380,14 @@ fn map_track(
         .iter()
         .rev()
         .find_map(|shot| heat(shot.record.bucket_live.as_deref()?, shot.t_ns?));
+    let chains = track
+        .shots
+        .iter()
+        .rev()
+        .map(|shot| &shot.record.chain_lengths)
+        .find(|lengths| !lengths.is_empty())
+        .cloned()
+        .unwrap_or_default();
     let blocks = track
         .shots
         .iter()
@@ -1431,6 +1439,7 @@ fn map_track(
         reclaimable: record.and_then(|map| map.reclaimable),
         growths: lives.iter().map(|life| life.growths).max().unwrap_or(0),
         heat,
+        chains,
         blocks: list,
         exact: record.is_none_or(|map| map.exact)
             && lives
@@ -1442,8 +1451,11 @@ fn map_track(
 /// Live slots in at most [`CELLS`] cells.
 fn heat(text: &str, t_ns: u64) -> Option<Heat> {
     let mut all = 0_u64;
+    let mut by_live = vec![0_u64; 9];
     for run in digits(text) {
-        all = all.checked_add(run?.1)?;
+        let (live, count) = run?;
+        all = all.checked_add(count)?;
+        *by_live.get_mut(usize::from(live))? += count;
     }
     let most = all.div_ceil(CELLS).max(1);
     let most = u32::try_from(most).ok()?;
@@ -1470,6 +1482,7 @@ fn heat(text: &str, t_ns: u64) -> Option<Heat> {
         t_ns,
         slots: 8,
         cells,
+        by_live,
     })
 }
 

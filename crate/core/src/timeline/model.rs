@@ -153,6 +153,9 @@ pub struct MapTrack {
     /// Its buckets or groups at one time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heat: Option<Heat>,
+    /// Main buckets with 0, 1, 2 … overflow buckets, of a classic map.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chains: Vec<u64>,
     /// Its blocks by address: begin, length in bytes, what it is ("buckets", "overflow",
     /// "groups", "old buckets", "directory").
     #[serde(serialize_with = "blocks")]
@@ -170,6 +173,9 @@ pub struct Heat {
     pub slots: u8,
     /// Runs of neighbours that are drawn as one.
     pub cells: Vec<Cell>,
+    /// Buckets with 0, 1, 2 … live slots; empty where only the cells are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_live: Vec<u64>,
 }
 
 /// Some neighbouring buckets.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use super::flame;
-use super::thin::{Bins, Busy, share, spans};
+use super::thin::{Bins, Busy, scatter, share, spans};
 use crate::events::Op;
 use crate::report::sanitize;
 use crate::timeline::{
@@ -19,15 +19,21 @@ const SCHEMA: &str = "gomapscope.page/1";
 
 // What one page holds, so that it stays below some megabytes.
 const MAPS: usize = 500;
-const POINTS: usize = 60_000;
+const POINTS: usize = 96_000;
+/// Of those, what the process's own figures and the largest maps get first.
+const POINTS_OF_FIRST: usize = 72_000;
+const FIRST_MAPS: usize = 8;
 const POINTS_OF_ONE: usize = 4_000;
 const SERIES: usize = 1_000;
 const HEAT_CELLS: usize = 60_000;
 const HEAT_CELLS_OF_ONE: usize = 4_096;
+const CHAINS: usize = 16;
 const BLOCKS: usize = 30_000;
 const BLOCKS_OF_ONE: usize = 1_024;
 const INSTANTS: usize = 4_000;
 const INTERVALS: usize = 6_000;
+/// More in one lane may be too narrow to draw: bins tell how much they take.
+const MANY: usize = 300;
 const LANES: usize = 60;
 const BINS: usize = 1_000;
 const FRAMES: usize = 64;
@@ -111,6 +117,9 @@ struct MapData {
     growths: u64,
     exact: bool,
     heat: Option<HeatData>,
+    /// Main buckets with 0, 1, 2, ... overflow buckets; the last counts longer chains too if
+    /// there are more than `CHAINS`.
+    chains: Vec<u64>,
     blocks: Option<BlocksData>,
 }
 
@@ -131,7 +140,7 @@ struct HeatData {
     live: u64,
     /// Buckets and live slots of each cell.
     cells: Vec<(u64, u64)>,
-    /// How many buckets have 0, 1, ... live slots, where each cell was one bucket.
+    /// How many buckets have 0, 1, ... live slots, where that is known.
     distribution: Option<Vec<u64>>,
 }
 
@@ -139,7 +148,9 @@ struct HeatData {
 struct BlocksData {
     base: String,
     span: u64,
+    /// Distinct bytes, and those that are in more than one block besides.
     bytes: u64,
+    overlap: u64,
     pages: u64,
     blocks: usize,
     /// Offset from the base, extent, bytes in blocks, kind, how many blocks.
@@ -168,7 +179,7 @@ struct LaneData {
     longest_ns: u64,
     /// Begin, length, name, whole, goroutine, source.
     kept: Vec<(u64, u64, u32, bool, Option<u64>, usize)>,
-    /// Where not all are kept: bin, how many began, nanoseconds taken.
+    /// Where there are many: bin, how many began, nanoseconds taken.
     bins: Vec<(usize, u64, u64)>,
     bin_ns: u64,
 }
@@ -508,9 +519,21 @@ fn map_rows(timeline: &Timeline, clock: &Clock, tables: &mut Tables) -> Vec<MapD
                 .as_ref()
                 .filter(|heat| !heat.cells.is_empty())
                 .map(|heat| heat_row(heat, clock, cells)),
+            chains: chain_rows(&map.chains),
             blocks: block_rows(map, tables, blocks),
         })
         .collect()
+}
+
+fn chain_rows(chains: &[u64]) -> Vec<u64> {
+    let mut rows: Vec<u64> = chains.iter().copied().take(CHAINS).collect();
+    if let Some(last) = rows.last_mut() {
+        *last = chains
+            .iter()
+            .skip(CHAINS)
+            .fold(*last, |sum, &count| sum.saturating_add(count));
+    }
+    rows
 }
 
 /// The cells of a map as at most `budget`, equally many joined to one.
@@ -531,18 +554,22 @@ fn heat_row(heat: &Heat, clock: &Clock, budget: usize) -> HeatData {
     let (buckets, live) = cells.iter().fold((0u64, 0u64), |sum, cell| {
         (sum.0.saturating_add(cell.0), sum.1.saturating_add(cell.1))
     });
+    let given = (!heat.by_live.is_empty()).then(|| heat.by_live.clone());
     let single = heat
         .cells
         .iter()
         .all(|cell| cell.buckets == 1 && cell.live <= u32::from(heat.slots));
-    let distribution = single.then(|| {
+    let distribution = given.or_else(|| {
+        if !single {
+            return None;
+        }
         let mut counts = vec![0u64; usize::from(heat.slots) + 1];
         for cell in &heat.cells {
             if let Some(count) = counts.get_mut(cell.live as usize) {
                 *count += 1;
             }
         }
-        counts
+        Some(counts)
     });
     HeatData {
         t: clock.from_begin(heat.t_ns),
@@ -567,14 +594,15 @@ fn block_rows(map: &MapTrack, tables: &mut Tables, budget: usize) -> Option<Bloc
     blocks.sort_by_key(|&(begin, length, _)| (begin, length));
     let &(base, ..) = blocks.first()?;
     let mut end = base;
-    let mut bytes = 0u64;
-    let mut pages = 0u64;
+    let (mut bytes, mut overlap, mut pages) = (0u64, 0u64, 0u64);
     // The first page not counted yet.
     let mut page = 0u64;
     for &(begin, length, _) in &blocks {
         let block_end = begin.saturating_add(length);
+        let fresh = block_end.saturating_sub(begin.max(end));
+        bytes += fresh;
+        overlap = overlap.saturating_add(block_end - begin - fresh);
         end = end.max(block_end);
-        bytes = bytes.saturating_add(length);
         let first = (begin / PAGE_BYTES).max(page);
         let past = (block_end - 1) / PAGE_BYTES + 1;
         pages += past.saturating_sub(first);
@@ -595,6 +623,7 @@ fn block_rows(map: &MapTrack, tables: &mut Tables, budget: usize) -> Option<Bloc
         base: format!("0x{base:x}"),
         span: end - base,
         bytes,
+        overlap,
         pages,
         blocks: blocks.len(),
         runs: runs
@@ -656,7 +685,7 @@ fn series_word(kind: SeriesKind) -> &'static str {
         SeriesKind::HeapLive => "heap live",
         SeriesKind::HeapGoal => "heap goal",
         SeriesKind::MapStorage => "map storage",
-        SeriesKind::HeapInUse => "heap in use",
+        SeriesKind::HeapInUse => "heap in use (sampled)",
     }
 }
 
@@ -667,8 +696,25 @@ fn series_rows(timeline: &Timeline, clock: &Clock) -> (Vec<SeriesData>, usize) {
         .filter(|series| series.map.is_none_or(|map| map < MAPS))
         .take(SERIES)
         .collect();
-    let wants: Vec<usize> = shown.iter().map(|series| series.points.len()).collect();
-    let shares = share(&wants, POINTS, POINTS_OF_ONE);
+    let first = |series: &Series| series.map.is_none_or(|map| map < FIRST_MAPS);
+    let wants = |early: bool| -> Vec<usize> {
+        shown
+            .iter()
+            .map(|series| {
+                if first(series) == early {
+                    series.points.len()
+                } else {
+                    0
+                }
+            })
+            .collect()
+    };
+    let early = share(&wants(true), POINTS_OF_FIRST, POINTS_OF_ONE);
+    let late = share(&wants(false), POINTS - POINTS_OF_FIRST, POINTS_OF_ONE);
+    let shares = early
+        .into_iter()
+        .zip(late)
+        .map(|(early, late)| early + late);
     let rows = shown
         .iter()
         .zip(shares)
@@ -735,6 +781,19 @@ fn lane_rows(
         };
         lanes[index].push(interval);
     }
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    // The collector comes first, profiles last.
+    order.sort_by_key(|&index| match names[index] {
+        "GC" => 0,
+        "STW" => 1,
+        name if name.starts_with("profile ") || name.contains(" profile ") => 3,
+        _ => 2,
+    });
+    let names: Vec<&str> = order.iter().map(|&index| names[index]).collect();
+    let lanes: Vec<Vec<&Interval>> = order
+        .iter()
+        .map(|&index| std::mem::take(&mut lanes[index]))
+        .collect();
     let wants: Vec<usize> = lanes.iter().map(Vec::len).collect();
     let shares = share(&wants, INTERVALS, INTERVALS);
     let bins = clock.bins();
@@ -757,12 +816,14 @@ fn lane_rows(
                 lane.total_ns = lane.total_ns.saturating_add(length(interval));
                 lane.longest_ns = lane.longest_ns.max(length(interval));
             }
-            if intervals.len() > budget {
+            if intervals.len() > budget.min(MANY) {
                 let mut busy = Busy::new(bins);
                 for interval in &intervals {
                     busy.add(interval.begin_ns, interval.end_ns.max(interval.begin_ns));
                 }
                 lane.bins = busy.rows();
+            }
+            if intervals.len() > budget {
                 intervals.sort_by_key(|interval| std::cmp::Reverse(length(interval)));
                 intervals.truncate(budget);
                 intervals.sort_by_key(|interval| interval.begin_ns);
@@ -844,7 +905,11 @@ fn instant_rows(timeline: &Timeline, clock: &Clock, tables: &mut Tables) -> Inst
             } else {
                 weight(instant.op)
             };
-            (weight, std::cmp::Reverse(instant.size.unwrap_or(0)), index)
+            (
+                weight,
+                std::cmp::Reverse(instant.size.unwrap_or(0)),
+                scatter(index),
+            )
         };
         order.select_nth_unstable_by_key(INSTANTS, |&index| rank(index));
         order.truncate(INSTANTS);

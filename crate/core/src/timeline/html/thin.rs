@@ -34,11 +34,21 @@ impl Span {
         self.max = self.max.max(point.value);
         self.points += 1;
     }
+
+    fn join(&mut self, next: Self) {
+        self.last = next.last;
+        self.min = self.min.min(next.min);
+        self.max = self.max.max(next.max);
+        self.points += next.points;
+    }
 }
 
-/// Points in the order of time as at most `budget` spans. They end where a stretch of equal
-/// length does, so that quiet times keep their shape, and after an equal number of points,
-/// so that bursts keep theirs.
+/// Points in the order of time as at most `budget` spans.
+///
+/// Neighbours of one value are one span first, which loses nothing of a line. If that is not
+/// enough, spans are joined that begin in the same stretch of time, so that quiet times keep
+/// their shape, but never too many, so that bursts keep theirs; what is longer than a stretch
+/// stays alone.
 pub(super) fn spans(points: &[Point], budget: usize) -> Vec<Span> {
     let ordered = points.is_sorted_by_key(|point| point.t_ns);
     let mut sorted;
@@ -50,24 +60,41 @@ pub(super) fn spans(points: &[Point], budget: usize) -> Vec<Span> {
         &sorted[..]
     };
     let finite = || points.iter().filter(|point| point.value.is_finite());
-    let count = finite().count();
-    if count <= budget {
+    if finite().count() <= budget {
         return finite().map(|&point| Span::of(point)).collect();
     }
-    let half = (budget / 2).max(1);
-    let each = count.div_ceil(half) as u64;
-    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+    let mut runs: Vec<Span> = Vec::new();
+    for &point in finite() {
+        match runs.last_mut() {
+            #[allow(clippy::float_cmp, reason = "the same value, to the last bit")]
+            Some(run) if run.min == point.value => run.add(point),
+            _ => runs.push(Span::of(point)),
+        }
+    }
+    let (Some(first), Some(last)) = (runs.first(), runs.last()) else {
         return Vec::new();
     };
-    let begin = first.t_ns;
-    let bins = Bins::new(begin, last.t_ns, half);
+    if runs.len() <= budget {
+        return runs;
+    }
+    let quarter = (budget / 4).max(1);
+    let each = runs.len().div_ceil(quarter);
+    let bins = Bins::new(first.first.t_ns, last.last.t_ns, quarter);
+    let long = |span: &Span| span.last.t_ns - span.first.t_ns >= bins.width;
     let mut spans: Vec<Span> = Vec::with_capacity(budget + 1);
-    let mut current = usize::MAX;
-    for &point in finite() {
-        let bin = bins.of(point.t_ns);
+    // Of the last span: its bin, and how many runs are in it.
+    let (mut current, mut joined) = (usize::MAX, 0);
+    for run in runs {
+        let bin = bins.of(run.first.t_ns);
         match spans.last_mut() {
-            Some(span) if bin == current && span.points < each => span.add(point),
-            _ => spans.push(Span::of(point)),
+            Some(span) if bin == current && joined < each && !long(span) && !long(&run) => {
+                span.join(run);
+                joined += 1;
+            }
+            _ => {
+                spans.push(run);
+                joined = 1;
+            }
         }
         current = bin;
     }
@@ -169,6 +196,16 @@ impl Busy {
 
 fn add(sum: &mut u64, value: u64) {
     *sum = sum.saturating_add(value);
+}
+
+/// A number that looks random, the same for the same index: whoever has the least ones makes a
+/// sample spread over all.
+pub(super) fn scatter(index: usize) -> u64 {
+    // The constants of splitmix64.
+    let mut value = (index as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }
 
 /// Shares `budget` among takers that want so much each: who wants little gets it whole, the
