@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import __version__, console, native
+from . import __version__, console, native, profiles
 from .errors import Error, one_line
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ SUBCOMMANDS = (
         _instrument_options,
         _instrument,
     ),
+    Subcommand("pprof", profiles.SUMMARY, profiles.DETAIL, profiles.options, profiles.run),
 )
 
 
@@ -154,6 +155,8 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=subcommand.run)
     summary = _lower(console.events_summary())
     subparsers.add_parser("events", help=summary, add_help=False)
+    summary = _lower(console.timeline_summary())
+    subparsers.add_parser("timeline", help=summary, add_help=False)
     for name, summary in console.names().items():
         where = "" if name == "diff" else "on a core file: "
         subparsers.add_parser(name, help=where + _lower(summary), add_help=False)
@@ -170,6 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words and words[0] == "events":
         return console.events(words[1:])
+    if words and words[0] == "timeline":
+        return console.timeline(words[1:])
     if words and words[0] in console.names():
         # Their options are gdb's, not argparse's: one parser reads both.
         return console.run(words[0], words[1:])

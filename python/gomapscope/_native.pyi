@@ -35,6 +35,9 @@ class Request:
     def heat(self) -> bool: ...
     @property
     def output(self) -> str | None: ...
+    @property
+    def event_files(self) -> list[str]:
+        """The files of ``-events``."""
     def check_output(self) -> None:
         """Raise :class:`Error` where that file must not be written."""
     @property
@@ -142,8 +145,12 @@ class Target:
         found: Map | None,
         style: Style,
         write: Callable[[str], object],
+        pid: int | None = None,
     ) -> None:
-        """Answer ``ring``; with a map, of that alone."""
+        """Answer ``ring``; with a map, of that alone.  ``pid``: of a process of this machine."""
+    @property
+    def has_ring(self) -> bool:
+        """Whether the program has a flight recorder, a damaged one included."""
     def invalidate(self) -> None:
         """Memory may have changed: drop what was read."""
     def map(self, address: int, type_name: str, expression: str) -> Map: ...
@@ -180,11 +187,11 @@ class Target:
         """Answer ``go-map-snapshot -scan``; without ``threads`` those of the core."""
     def document_scan(
         self,
-        like: Document,
+        like: Document | None,
         threads: list[tuple[int, dict[str, int]]] | None,
         subject: Subject,
     ) -> Document:
-        """All maps as they are now, to compare them with ``like``."""
+        """All maps as they are now, to compare them with ``like`` if there is one."""
     def trace(
         self,
         request: Request,
@@ -227,15 +234,16 @@ class Subject:
         kind: str,
         *,
         process: tuple[int, int | None] | None = None,
-        clocks: tuple[int, int, str | None] | None = None,
+        clocks: tuple[int, int, str | None, int | None] | None = None,
         core: str | None = None,
         missing: list[tuple[str, str]] = ...,
         notes: list[str] = ...,
     ) -> None:
         """``process``: pid, and its start in clock ticks.
 
-        ``clocks``: monotonic and wall in nanoseconds, and the boot.  ``missing``:
-        expressions that could not be followed, and why.
+        ``clocks``: monotonic and wall in nanoseconds, the boot, and within how many
+        nanoseconds both were read.  ``missing``: expressions that could not be
+        followed, and why.
         """
 
 class Document:
@@ -259,8 +267,29 @@ def snapshot_maps(
 ) -> None:
     """Answer ``go-map-snapshot`` with these maps."""
 
-def document_maps(target: Target, maps: list[Map], like: Document, subject: Subject) -> Document:
-    """These maps as they are now, to compare them with ``like``."""
+def document_maps(
+    target: Target, maps: list[Map], like: Document | None, subject: Subject
+) -> Document:
+    """These maps as they are now, to compare them with ``like``; else bucket by bucket."""
+
+def timeline_ready(request: Request) -> None:
+    """Raise where the file of ``-o`` must not or cannot be written."""
+
+def answer_timeline(
+    request: Request,
+    style: Style,
+    progress: Callable[[str], None] | None,
+    write: Callable[[str], object],
+    *,
+    plain: bool = False,
+    present: Document | None = None,
+    events: list[tuple[str, str]] = ...,
+) -> None:
+    """Answer ``go-map-timeline``.
+
+    ``plain``: what stands alone names a file.  ``present``: the maps as they are now.
+    ``events``: more event files, and what they are called.
+    """
 
 def diff(
     request: Request,
@@ -339,6 +368,22 @@ def events_report(
     write: Callable[[str], object],
 ) -> None:
     """Tell what the event file at ``path`` holds; Ctrl-C ends with what was read."""
+
+def pprof_report(
+    sources: Sequence[tuple[str, bytes | None]],
+    exe: str | None,
+    json: bool,
+    raw: bool,
+    limit: int | None,
+    style: Style,
+) -> str:
+    """What of profiles is of maps: names with their contents, or files to read.
+
+    ``limit`` below 0 is all rows, ``None`` as many as fit a text.
+    """
+
+def pprof_parses(name: str, contents: bytes) -> int:
+    """Count the samples of a profile; an :class:`Error` says why it is none."""
 
 def assumptions_json() -> str:
     """What is assumed of Go's runtime: a JSON list, for the tests and ARCHITECTURE.md."""

@@ -21,6 +21,7 @@ RING = "go-map-ring"
 SCAN = "go-map-scan"
 SNAPSHOT = "go-map-snapshot"
 DIFF = "go-map-diff"
+TIMELINE = "go-map-timeline"
 TRACE = "go-map-trace"
 REPORT = "go-map-trace report"
 
@@ -60,6 +61,11 @@ def run(
             path = request.expressions[0]
             _native.events_report(request, path, style, terminal.progress, write)
             return
+        if command == TIMELINE:
+            from . import timelines
+
+            timelines.in_gdb(request, terminal.style(from_tty), terminal.progress, write)
+            return
         if command.split()[0] == TRACE:
             from . import tracing
 
@@ -68,7 +74,10 @@ def run(
         target, maps = _maps(command, request)
         if command == RING:
             session.require_stopped()
-            target.ring(request, maps[0] if maps else None, terminal.style(from_tty), write)
+            from . import snapshots
+
+            style, pid = terminal.style(from_tty), snapshots.local_pid()
+            target.ring(request, maps[0] if maps else None, style, write, pid)
             return
         _native.run(request, target, maps, terminal.style(from_tty), write)
     finally:

@@ -23,6 +23,7 @@ _RING = "go-map-ring"
 _SCAN = "go-map-scan"
 _SNAPSHOT = "go-map-snapshot"
 _DIFF = "go-map-diff"
+_TIMELINE = "go-map-timeline"
 _TRACE = "go-map-trace"
 _REPORT = "go-map-trace report"
 _ROWS = 32
@@ -33,6 +34,15 @@ Usage: gomapscope events [OPTION]... [--] FILE
 
 FILE was written by go-map-trace start -o in gdb; it may be packed, in the writing still, or
 have lost its end.  The options are those of {command} in gdb, whose help follows.
+
+"""
+_TIMELINE_USAGE = """\
+Usage: gomapscope timeline [OPTION]... [--] FILE...
+
+{summary}
+
+Each FILE is a snapshot, an event file, an execution trace or a profile; its first bytes tell
+which.  The options are those of {command} in gdb, whose help follows.
 
 """
 _USAGE = """\
@@ -86,7 +96,7 @@ def names() -> dict[str, str]:
         str(definition["name"])[len(_PREFIX) :]: str(definition["summary"])
         for definition in DEFINITIONS
         if str(definition["name"]).startswith(_PREFIX)
-        and str(definition["name"]).split()[0] != _TRACE
+        and str(definition["name"]).split()[0] not in (_TIMELINE, _TRACE)
     }
 
 
@@ -119,6 +129,35 @@ def _events(arguments: Sequence[str]) -> None:
         _native.events_report(request, request.expressions[0], _style(), progress, _writer())
     except _native.Error as error:
         raise Error(one_line(error).replace(_REPORT, "gomapscope events")) from None
+    finally:
+        progress("")
+
+
+def timeline_summary() -> str:
+    """What ``gomapscope timeline`` answers."""
+    return _definition(_TIMELINE)["summary"]
+
+
+def timeline(arguments: Sequence[str]) -> int:
+    """Put files on one clock; the exit status."""
+    if _wants_help(arguments):
+        definition = _definition(_TIMELINE)
+        head = _TIMELINE_USAGE.format(summary=definition["summary"], command=_TIMELINE)
+        print(head + definition["help"])
+        return 0
+    return _guarded(lambda: _timeline(arguments))
+
+
+def _timeline(arguments: Sequence[str]) -> None:
+    native.require()
+    from . import _native, timelines
+
+    progress = _Progress()
+    try:
+        request = _native.parse(_TIMELINE, argument_line(arguments, True))
+        timelines.of_files(request, _style(), progress, _writer())
+    except _native.Error as error:
+        raise Error(one_line(error).replace(_TIMELINE, "gomapscope timeline")) from None
     finally:
         progress("")
 

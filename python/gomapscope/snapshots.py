@@ -43,6 +43,25 @@ def _our_time(pid: int) -> bool:
         return not os.path.exists("/proc/self/ns/time")
 
 
+def local_pid() -> int | None:
+    """The process, where it runs on this machine and has its clocks."""
+    pid = gdb.selected_inferior().pid
+    return pid if session.kind() == "native" and pid and _our_time(pid) else None
+
+
+def clocks() -> tuple[int, int, int]:
+    """CLOCK_MONOTONIC, the time of day, and within how many nanoseconds they were read."""
+    best: tuple[int, int, int] | None = None
+    for _ in range(5):
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        wall = time.time_ns()
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        if best is None or after - before < best[2]:
+            best = ((before + after) // 2, wall, after - before)
+    assert best is not None
+    return best
+
+
 def subject(
     missing: list[tuple[str, str]] | None = None, notes: list[str] | None = None
 ) -> _native.Subject:
@@ -51,19 +70,16 @@ def subject(
 
     kind = session.kind()
     pid = gdb.selected_inferior().pid
-    process, clocks, core = None, None, None
+    process, taken, core = None, None, None
     if kind == "native" and pid:
         process = (pid, _started(pid))
         if _our_time(pid):
-            clocks = (
-                time.clock_gettime_ns(time.CLOCK_MONOTONIC),
-                time.time_ns(),
-                _first_line(_BOOT),
-            )
+            monotonic, wall, error = clocks()
+            taken = (monotonic, wall, _first_line(_BOOT), error)
     elif kind == "core":
         core = _core_file()
     return _native.Subject(
-        kind, process=process, clocks=clocks, core=core, missing=missing or [], notes=notes or []
+        kind, process=process, clocks=taken, core=core, missing=missing or [], notes=notes or []
     )
 
 
@@ -124,6 +140,23 @@ def present(like: _native.Document) -> _native.Document:
             continue
         maps.append(found)
     return _native.document_maps(target, maps, like, subject(missing))
+
+
+def now(request: _native.Request) -> tuple[_native.Target, _native.Document]:
+    """A document of the maps that are named, or of all, as they are now."""
+    from . import _native
+
+    program = session.find_program()
+    session.require_stopped()
+    target = session.target(program)
+    if not request.expressions:
+        threads, notes = registers.collect(program.binary.arch)
+        return target, target.document_scan(None, threads, subject(notes=notes))
+    maps = []
+    for text in request.expressions:
+        target, found = expression.locate(text, request.type_name).open()
+        maps.append(found)
+    return target, _native.document_maps(target, maps, None, subject())
 
 
 def _locate(text: str, type_name: str) -> expression.Located:

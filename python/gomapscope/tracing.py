@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import gdb
 
-from . import expression, session, terminal
+from . import expression, session, snapshots, terminal
 from .errors import Error, one_line
 
 if TYPE_CHECKING:
@@ -150,6 +150,8 @@ class Trace:
         self._callback = callback
         self._show = show
         self._json = request.json
+        self.output = request.output
+        """The event file, if there is one."""
         self._notices: list[str] = []
         self._interrupted = False
         self._ended: Optional[str] = None
@@ -206,7 +208,7 @@ class Trace:
             raise Error("a callback needs gdb's own stops: use the engine break")
         request.check_output()
         pid = self._pid if self._local else None
-        clock = _clock() if self._local else None
+        clock = snapshots.clocks() if self._local else None
         if engine == "auto" and request.is_busy and self._local and self._callback is None:
             # A hundred times cheaper, where the kernel lets us.
             try:
@@ -404,19 +406,6 @@ def _in_hardware() -> int:
     return sum(1 for point in gdb.breakpoints() if point.enabled and point.type in kinds)
 
 
-def _clock() -> tuple[int, int, int]:
-    """Both clocks, and within how many nanoseconds they were read."""
-    best: Optional[tuple[int, int, int]] = None
-    for _ in range(5):
-        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        wall = time.time_ns()
-        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        if best is None or after - before < best[2]:
-            best = ((before + after) // 2, wall, after - before)
-    assert best is not None
-    return best
-
-
 def begin(
     request: _native.Request,
     maps: list[tuple[str, _native.Map]],
@@ -433,6 +422,11 @@ def begin(
             raise Error(f"{text} is nil: there is no map to trace yet")
     _follow()
     return Trace(request, maps, callback, show=show)
+
+
+def files() -> list[str]:
+    """Event files of the traces that are on, or of the last that was."""
+    return [trace.output for trace in _active or _last if trace.output]
 
 
 def _named(request: _native.Request) -> list[tuple[str, _native.Map]]:

@@ -53,6 +53,7 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
         | Command::Ring
         | Command::Scan
         | Command::Snapshot
+        | Command::Timeline
         | Command::Trace
         | Command::TraceReport
         | Command::TraceStart

@@ -3,6 +3,8 @@
 
 mod ffi;
 mod memory;
+mod pprof;
+mod timeline;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -96,6 +98,12 @@ impl Request {
     #[getter]
     fn output(&self) -> Option<&str> {
         self.0.options.output.as_deref()
+    }
+
+    /// The files of `-events`.
+    #[getter]
+    fn event_files(&self) -> Vec<String> {
+        self.0.options.events.clone()
     }
 
     /// Raises where that file must not be written: before anything else is begun.
@@ -384,6 +392,7 @@ impl Target {
     }
 
     /// Answers `go-map-ring`; with a map, of that alone.
+    #[pyo3(signature = (request, found, style, write, pid=None))]
     fn ring(
         &self,
         py: Python<'_>,
@@ -391,6 +400,7 @@ impl Target {
         found: Option<&Map>,
         style: &Style,
         write: Py<PyAny>,
+        pid: Option<u64>,
     ) -> PyResult<()> {
         self.pace.begin();
         let mut emit = |text: &str| -> PyResult<()> {
@@ -399,7 +409,7 @@ impl Target {
         };
         let map = found.map(|map| &map.inner);
         guard(|| {
-            ring::answer_ring(&request.0, &self.inner, map, &style.0, &mut emit).map_err(
+            ring::answer_ring(&request.0, &self.inner, map, pid, &style.0, &mut emit).map_err(
                 |failure| match failure {
                     RingFailure::Reason(reason) => error(reason),
                     RingFailure::Write(raised) => raised,
@@ -407,6 +417,12 @@ impl Target {
                 },
             )
         })
+    }
+
+    /// Whether the program has a flight recorder, a damaged one included.
+    #[getter]
+    fn has_ring(&self) -> bool {
+        !matches!(self.inner.ring(), Err(ring::RingError::Absent(_)))
     }
 
     /// Begins a trace of maps, of all if none is named; `clock` is CLOCK_MONOTONIC, the
@@ -538,15 +554,16 @@ impl Target {
         )
     }
 
-    /// Every map of the process as it is now, to compare it with `like`.
+    /// Every map of the process as it is now, to compare it with `like` if there is one.
+    #[pyo3(signature = (like, threads, subject))]
     fn document_scan(
         &self,
         py: Python<'_>,
-        like: &Document,
+        like: Option<&Document>,
         threads: Option<Vec<(u32, BTreeMap<String, u64>)>>,
         subject: &Subject,
     ) -> PyResult<Document> {
-        let options = like.options();
+        let options = like.map_or_else(Default::default, Document::options);
         let found = self.search_all(py, options, threads)?;
         Document::of(|text| snapshot::scan(&self.inner, &found, &subject.0, options, text))
     }
@@ -602,13 +619,13 @@ struct Subject(snapshot::Subject);
 #[pymethods]
 impl Subject {
     /// `process`: pid and start in clock ticks; `clocks`: monotonic and wall in nanoseconds,
-    /// and the boot. `missing`: expressions that could not be followed, and why.
+    /// the boot, and within how many nanoseconds both were read. `missing`: expressions that could not be followed, and why.
     #[new]
     #[pyo3(signature = (kind, *, process=None, clocks=None, core=None, missing=Vec::new(), notes=Vec::new()))]
     fn new(
         kind: String,
         process: Option<(u32, Option<u64>)>,
-        clocks: Option<(u64, u64, Option<String>)>,
+        clocks: Option<(u64, u64, Option<String>, Option<u64>)>,
         core: Option<String>,
         missing: Vec<(String, String)>,
         notes: Vec<String>,
@@ -618,9 +635,10 @@ impl Subject {
             pid: process.map(|(pid, _)| pid),
             started_ticks: process.and_then(|(_, started)| started),
             core,
-            taken: clocks.map(|(monotonic, wall, boot_id)| snapshot::Taken {
+            taken: clocks.map(|(monotonic, wall, boot_id, error_ns)| snapshot::Taken {
                 monotonic_ns: Some(monotonic),
                 wall_ns: Some(wall),
+                error_ns,
                 boot_id,
             }),
             missing,
@@ -727,19 +745,25 @@ fn snapshot_maps(
     done
 }
 
-/// These maps as they are now, to compare them with `like`.
+/// These maps as they are now, to compare them with `like`; else bucket by bucket.
 #[pyfunction]
+#[pyo3(signature = (target, maps, like, subject))]
 fn document_maps(
     py: Python<'_>,
     target: PyRef<'_, Target>,
     maps: Vec<PyRef<'_, Map>>,
-    like: &Document,
+    like: Option<&Document>,
     subject: &Subject,
 ) -> PyResult<Document> {
+    let every = snapshot::Options {
+        buckets: true,
+        ..snapshot::Options::default()
+    };
+    let options = like.map_or(every, Document::options);
     target.pace.begin();
     let inner = maps.iter().map(|map| &map.inner);
     let found =
-        Document::of(|text| snapshot::maps(&target.inner, inner, &subject.0, like.options(), text));
+        Document::of(|text| snapshot::maps(&target.inner, inner, &subject.0, options, text));
     target.pace.end(py);
     found
 }
@@ -1045,5 +1069,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(document_maps, module)?)?;
     module.add_function(wrap_pyfunction!(diff, module)?)?;
     module.add_function(wrap_pyfunction!(events_report, module)?)?;
+    module.add_function(wrap_pyfunction!(pprof::pprof_report, module)?)?;
+    module.add_function(wrap_pyfunction!(pprof::pprof_parses, module)?)?;
+    module.add_function(wrap_pyfunction!(timeline::answer_timeline, module)?)?;
+    module.add_function(wrap_pyfunction!(timeline::timeline_ready, module)?)?;
     Ok(())
 }

@@ -82,6 +82,12 @@ impl Pace {
             .is_ok()
     }
 
+    /// The same while files of several kinds are read.
+    pub(crate) fn reading_files(&self) -> bool {
+        self.look(|since| format!("reading: {} s (Ctrl-C ends)", since.as_secs()))
+            .is_ok()
+    }
+
     fn look(&self, text: impl Fn(Duration) -> String) -> Result<(), ReadError> {
         Python::attach(|py| {
             self.poll(py)?;

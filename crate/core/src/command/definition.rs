@@ -22,6 +22,8 @@ pub enum Command {
     Snapshot,
     /// `go-map-stats`: the summary and the verdict.
     Stats,
+    /// `go-map-timeline`: snapshots, events, traces and profiles on one clock.
+    Timeline,
     /// `go-map-trace`: the trace as it stands.
     Trace,
     /// `go-map-trace report`: what an event file tells.
@@ -98,16 +100,22 @@ pub enum OptionId {
     AllMaps,
     /// `-buckets`
     Buckets,
+    /// `-cpu`
+    Cpu,
     /// `-density`
     Density,
     /// `-engine`
     Engine,
+    /// `-events`
+    Events,
     /// `-every`
     Every,
     /// `-force`
     Force,
     /// `-garbage`
     Garbage,
+    /// `-heap`
+    Heap,
     /// `-heat`
     Heat,
     /// `-holders`
@@ -140,12 +148,18 @@ pub enum OptionId {
     Range,
     /// `-rate`
     Rate,
+    /// `-ring`
+    Ring,
     /// `-scan`
     Scan,
+    /// `-snapshot`
+    Snapshot,
     /// `-sort`
     Sort,
     /// `-stack`
     Stack,
+    /// `-trace`
+    Trace,
     /// `-type`
     Type,
 }
@@ -157,6 +171,8 @@ pub enum Value {
     Flag,
     /// Free text; the placeholder names it.
     Text(&'static str),
+    /// The name of a file; the option may be given again.
+    Files,
     /// The name of a Go type; TAB completes it as gdb completes expressions.
     Type,
     /// A row count, `unlimited` included.
@@ -180,6 +196,7 @@ impl Value {
         match self {
             Self::Flag => None,
             Self::Text(name) => Some(name.to_owned()),
+            Self::Files => Some("FILE".to_owned()),
             Self::Type => Some("TYPE".to_owned()),
             Self::Count => Some("N".to_owned()),
             Self::Range => Some("A:B".to_owned()),
@@ -590,6 +607,67 @@ const STACK: OptionDefinition = OptionDefinition {
     help: "Record DEPTH calls of each stack, inlined ones included; 0 for none. The default is 16.",
 };
 
+const SNAPSHOTS: OptionDefinition = OptionDefinition {
+    id: OptionId::Snapshot,
+    name: "snapshot",
+    value: Value::Files,
+    help: "A file of go-map-snapshot, or the document of go-map-scan -json or go-map-stats -json. \
+           May be given several times.",
+};
+
+const EVENT_FILES: OptionDefinition = OptionDefinition {
+    id: OptionId::Events,
+    name: "events",
+    value: Value::Files,
+    help: "A file of go-map-trace start -o. May be given several times.",
+};
+
+const RING_FILES: OptionDefinition = OptionDefinition {
+    id: OptionId::Ring,
+    name: "ring",
+    value: Value::Files,
+    help: "A file of go-map-ring -o. May be given several times.",
+};
+
+const TRACES: OptionDefinition = OptionDefinition {
+    id: OptionId::Trace,
+    name: "trace",
+    value: Value::Files,
+    help: "An execution trace: of runtime/trace, go test -trace or /debug/pprof/trace. With \
+           GODEBUG=traceallocfree=1 (Go 1.23 and later) it tells of every block. May be given \
+           several times.",
+};
+
+const HEAPS: OptionDefinition = OptionDefinition {
+    id: OptionId::Heap,
+    name: "heap",
+    value: Value::Files,
+    help: "A heap or allocs profile, protobuf or debug=1; the latter says when the collections \
+           were. May be given several times.",
+};
+
+const CPUS: OptionDefinition = OptionDefinition {
+    id: OptionId::Cpu,
+    name: "cpu",
+    value: Value::Files,
+    help: "A CPU profile. May be given several times.",
+};
+
+const OUTPUT_TIMELINE: OptionDefinition = OptionDefinition {
+    id: OptionId::Output,
+    name: "o",
+    value: Value::Text("FILE"),
+    help: "Write it to FILE, by the end of its name: .html (a page of its own), .pftrace \
+           (Perfetto), .trace.json (Chrome's trace events), .json (all figures), .pb.gz (waste, \
+           for go tool pprof); .gz packs any of them. An existing FILE is kept unless -force is \
+           given.",
+};
+
+const JSON_TIMELINE: OptionDefinition = OptionDefinition {
+    help: "Print all figures as one JSON document and nothing else.",
+    ..JSON
+};
+
 const LIMIT_EVENTS: OptionDefinition = OptionDefinition {
     id: OptionId::Limit,
     name: "limit",
@@ -896,6 +974,53 @@ const DEFINITIONS: &[Definition] = &[
              allocate is reclaimable. Go never shrinks a map by itself.",
             "A figure that could not be read in full is flagged: the verdict then begins with \
              Interrupted or Not exact.",
+        ],
+    },
+    Definition {
+        command: Command::Timeline,
+        name: "go-map-timeline",
+        summary: "Put maps, events, execution traces and profiles on one clock.",
+        operand: Operand::Any,
+        options: &[
+            CPUS,
+            EVENT_FILES,
+            FORCE_OUTPUT,
+            HEAPS,
+            JSON_TIMELINE,
+            OUTPUT_TIMELINE,
+            RING_FILES,
+            SNAPSHOTS,
+            TRACES,
+            TYPE,
+        ],
+        about: &[
+            "Takes a snapshot of the maps EXPR, or of all maps, as they are now; adds the events \
+             of the last go-map-trace start -o, what a flight recorder in the program kept, and \
+             the files that options name. Outside gdb, gomapscope timeline FILE... takes files \
+             alone and tells what each is.",
+            "All times become CLOCK_MONOTONIC of the process. Each source says how, and within \
+             how many nanoseconds it is right; a source of another process or boot, or without a \
+             clock, is left out and says why.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-timeline main.cache -trace trace.out -o timeline.html",
+                shows: "One map, with what the collector did meanwhile, as a page.",
+            },
+            Example {
+                line: "go-map-timeline -o timeline.pftrace",
+                shows: "All maps and the events so far, for ui.perfetto.dev.",
+            },
+            Example {
+                line: "| go-map-timeline main.cache -json | jq .findings",
+                shows: "What stands out, for a script.",
+            },
+        ],
+        notes: &[
+            "Execution traces of Go 1.22 and later count CLOCK_MONOTONIC in steps of 64 ns. Those \
+             of Go 1.21 count CPU ticks: give a heap profile with debug=1 of the same process, \
+             taken soon after, and their collections are matched. Profiles have wall clock times: \
+             a snapshot, events, or a trace of Go 1.25 or later say what those are.",
         ],
     },
     Definition {

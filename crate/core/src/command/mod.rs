@@ -15,6 +15,7 @@ pub use definition::{
     definitions,
 };
 pub use help::{help_text, markdown_table};
+pub(crate) use parse::unquote;
 pub use parse::{
     BucketRange, Engine, Limit, Only, Options, Pattern, Request, Sort, UsageError, parse,
 };

@@ -80,6 +80,18 @@ pub struct Options {
     pub scan: bool,
     /// `-stack DEPTH`
     pub stack: Option<u64>,
+    /// `-snapshot FILE`, and so on
+    pub snapshots: Vec<String>,
+    /// `-events FILE`
+    pub events: Vec<String>,
+    /// `-ring FILE`
+    pub rings: Vec<String>,
+    /// `-trace FILE`
+    pub traces: Vec<String>,
+    /// `-heap FILE`
+    pub heaps: Vec<String>,
+    /// `-cpu FILE`
+    pub cpus: Vec<String>,
 }
 
 /// The words of `-engine`.
@@ -400,7 +412,8 @@ fn parse_for(definition: &Definition, argument: &str) -> Result<Request, UsageEr
             }
             Look::Option { name, value } => {
                 let option = resolve(definition, token.text, name)?;
-                if given.contains(&option.id) && option.value != Value::Flag {
+                let again = matches!(option.value, Value::Flag | Value::Files);
+                if given.contains(&option.id) && !again {
                     return Err(UsageError::Repeated(dashed(option)));
                 }
                 given.push(option.id);
@@ -618,7 +631,7 @@ fn distance(left: &str, right: &str) -> usize {
 
 /// The value without its quotes; inside them a backslash keeps a quote or a
 /// backslash. A value that only begins with a quote is left as it is.
-pub(super) fn unquote(text: &str) -> String {
+pub(crate) fn unquote(text: &str) -> String {
     let Some(quote) = text.chars().next().filter(|c| matches!(c, '\'' | '"')) else {
         return text.to_owned();
     };
@@ -703,7 +716,10 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
         }
         OptionId::Buckets => options.buckets = true,
         OptionId::Scan => options.scan = true,
-        OptionId::Output | OptionId::Pprof if value.is_empty() => {
+        _ if value.is_empty()
+            && (matches!(option.id, OptionId::Output | OptionId::Pprof)
+                || option.value == Value::Files) =>
+        {
             return Err(bad("the name of a file is needed".to_owned()));
         }
         // Naming no map means the same.
@@ -723,6 +739,12 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
             options.stack =
                 Some(depth.ok_or_else(|| bad(format!("0 to {STACK_MAX} calls are possible")))?);
         }
+        OptionId::Snapshot => options.snapshots.push(value.to_owned()),
+        OptionId::Events => options.events.push(value.to_owned()),
+        OptionId::Ring => options.rings.push(value.to_owned()),
+        OptionId::Trace => options.traces.push(value.to_owned()),
+        OptionId::Heap => options.heaps.push(value.to_owned()),
+        OptionId::Cpu => options.cpus.push(value.to_owned()),
         OptionId::Pprof => options.pprof = Some(value.to_owned()),
         OptionId::Output => options.output = Some(value.to_owned()),
         OptionId::Pattern if value.is_empty() => {

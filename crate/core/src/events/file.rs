@@ -33,6 +33,14 @@ pub struct Clock {
     pub error_ns: u64,
 }
 
+/// The kernel's name for this boot; `None` where there is no such thing.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let name = text.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 impl Clock {
     /// The wall time of a monotonic one, by this anchor.
     #[must_use]
@@ -67,6 +75,9 @@ pub struct Header {
     /// The process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u64>,
+    /// The kernel's name for the boot whose monotonic clock it is (random(4)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
     /// When recording began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,

@@ -8,8 +8,9 @@ mod file;
 mod summary;
 
 pub use file::{
-    Clock, End, Ending, EventFileError, EventReader, EventWriter, Header, Line, SCHEMA,
+    Clock, End, Ending, EventFileError, EventReader, EventWriter, Header, Line, SCHEMA, boot_id,
 };
+pub(crate) use summary::Thinned;
 pub use summary::{
     Change, EventTotals, Finish, GrowthRow, HistoryRow, MapRow, Rest, RestOfStacks, StackRow,
     Summary, caller, is_runtime, new_bytes, slots_around, slots_delta,

@@ -224,7 +224,7 @@ struct Tally {
 /// A list that stays short: of a long one every second element is dropped, again and
 /// again, so that what is left is spread evenly. The first and the last are kept.
 #[derive(Debug, Clone)]
-struct Thinned<T> {
+pub(crate) struct Thinned<T> {
     kept: Vec<T>,
     /// The last element, where it is not the last of `kept`.
     last: Option<T>,
@@ -234,7 +234,7 @@ struct Thinned<T> {
 }
 
 impl<T: Copy> Thinned<T> {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             kept: Vec::new(),
             last: None,
@@ -243,7 +243,7 @@ impl<T: Copy> Thinned<T> {
         }
     }
 
-    fn push(&mut self, element: T, most: usize) {
+    pub(crate) fn push(&mut self, element: T, most: usize) {
         if self.seen.is_multiple_of(self.stride) {
             self.kept.push(element);
             self.last = None;
@@ -254,7 +254,7 @@ impl<T: Copy> Thinned<T> {
         self.seen += 1;
     }
 
-    fn thin(&mut self, most: usize) {
+    pub(crate) fn thin(&mut self, most: usize) {
         while self.kept.len() > most.max(2) {
             if self.last.is_none() && self.kept.len().is_multiple_of(2) {
                 self.last = self.kept.last().copied();
@@ -269,11 +269,11 @@ impl<T: Copy> Thinned<T> {
         }
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.kept.len() + usize::from(self.last.is_some())
     }
 
-    fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.kept.iter().chain(&self.last)
     }
 }

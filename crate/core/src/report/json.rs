@@ -49,6 +49,19 @@ pub fn to_json<T: Serialize + ?Sized>(value: &T) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| "null".to_owned())
 }
 
+/// Any value as JSON on one line, without a line end, as it is made.
+///
+/// # Errors
+/// What the writer says.
+pub(crate) fn write_json<T: Serialize + ?Sized>(
+    writer: &mut dyn Write,
+    value: &T,
+) -> io::Result<()> {
+    value
+        .serialize(&mut Serializer::with_formatter(writer, Harmless))
+        .map_err(io::Error::from)
+}
+
 /// [`to_json`] behind what is there already.
 fn append<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) {
     let before = bytes.len();

@@ -49,7 +49,8 @@ impl Wanted<'_> {
     }
 }
 
-/// Answers `go-map-ring`; with a map, only its own events are listed.
+/// Answers `go-map-ring`; with a map, only its own events are listed. `pid`: the process,
+/// where it runs on this machine.
 ///
 /// # Errors
 /// When there is no ring, the file of `-o` cannot be written, the user interrupts, or
@@ -58,6 +59,7 @@ pub fn answer_ring<E>(
     request: &Request,
     target: &Target,
     map: Option<&Map>,
+    pid: Option<u64>,
     look: &Look,
     write: Write<'_, E>,
 ) -> Result<(), RingFailure<E>> {
@@ -74,6 +76,7 @@ pub fn answer_ring<E>(
         ring: &ring,
         wanted: &wanted,
         map,
+        pid,
     };
     let written = match &options.output {
         Some(path) => Some((path.as_str(), page.file(path, options.force)?)),
@@ -92,6 +95,7 @@ struct Page<'p> {
     ring: &'p Ring,
     wanted: &'p Wanted<'p>,
     map: Option<&'p Map>,
+    pid: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -218,6 +222,8 @@ impl Page<'_> {
             arch: binary.arch().map(str::to_owned),
             family: Some(self.family().to_owned()),
             program: Some(binary.path().display().to_string()),
+            pid: self.pid,
+            boot_id: self.pid.and_then(|_| crate::events::boot_id()),
             clock: self.clock(),
             on: self
                 .wanted

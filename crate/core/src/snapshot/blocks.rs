@@ -217,7 +217,7 @@ impl Digits {
 }
 
 /// The runs of a text of [`Digits`]: live slots, and of how many buckets.
-pub(super) fn digits(text: &str) -> impl Iterator<Item = Option<(u8, u64)>> + '_ {
+pub(crate) fn digits(text: &str) -> impl Iterator<Item = Option<(u8, u64)>> + '_ {
     let mut rest = text;
     std::iter::from_fn(move || {
         let digit = rest.bytes().next()?;

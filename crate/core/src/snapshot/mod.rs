@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use blocks::digits;
 pub use blocks::{Blocks, Digits, Run, runs};
 pub use compare::{
     BucketChange, Change, Class, Delta, Diff, Side, Storage, Sums, TypeChange, compare,
@@ -65,6 +66,9 @@ pub struct Taken {
     /// Nanoseconds since 1970, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_ns: Option<u64>,
+    /// Within how many nanoseconds both were read; absent where nobody measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_ns: Option<u64>,
     /// The kernel's name for this boot: monotonic clocks compare within one only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_id: Option<String>,
@@ -147,6 +151,13 @@ pub struct Record {
     pub blocks: Option<Vec<Blocks>>,
     /// Live slots of each bucket, as [`Digits`] writes them.
     pub bucket_live: Option<String>,
+    /// Main buckets with 0, 1, 2 … overflow buckets (classic).
+    pub chain_lengths: Vec<u64>,
+    /// Bytes that hold no entry, by kind; none is in two of them. What a scan found is not
+    /// told apart.
+    pub unused: Vec<(&'static str, u64)>,
+    /// Where its largest block was allocated, innermost call first.
+    pub allocated_at: Vec<Rc<str>>,
 }
 
 /// A document, understood.

@@ -198,6 +198,8 @@ struct ScanMap {
     #[serde(default)]
     at_least: bool,
     held_by: Option<Rc<str>>,
+    #[serde(default)]
+    allocated_at: Vec<Rc<str>>,
 }
 
 #[derive(Deserialize)]
@@ -213,6 +215,7 @@ struct StatsMap {
     slots: Slots,
     buckets: Buckets,
     bytes: Bytes,
+    layout: Option<Layout>,
     exact: bool,
     blocks: Option<Vec<Blocks>>,
     bucket_live: Option<String>,
@@ -221,14 +224,28 @@ struct StatsMap {
 #[derive(Deserialize)]
 struct Slots {
     capacity: u64,
+    #[serde(default)]
+    empty: u64,
     tombstones: u64,
     hole_density: Option<f64>,
+    #[serde(default)]
+    old_live: u64,
+}
+
+#[derive(Deserialize)]
+struct Layout {
+    slot_size: u64,
+    bucket_size: u64,
 }
 
 #[derive(Deserialize)]
 struct Buckets {
     count: u64,
+    #[serde(default)]
+    overflow: u64,
     empty_density: Option<f64>,
+    #[serde(default)]
+    chain_lengths: Vec<u64>,
 }
 
 #[derive(Deserialize)]
@@ -365,7 +382,52 @@ impl From<ScanMap> for Record {
             exact: !map.at_least,
             blocks: None,
             bucket_live: None,
+            chain_lengths: Vec::new(),
+            unused: map
+                .reclaimable
+                .or(map.reclaimable_range.map(|(least, _)| least))
+                .map(|bytes| ("reclaimable", bytes))
+                .into_iter()
+                .collect(),
+            allocated_at: map.allocated_at,
         }
+    }
+}
+
+impl StatsMap {
+    /// Bytes without an entry: slots by their state, what overflow buckets have besides
+    /// slots, and old buckets less their live slots.
+    fn unused(&self) -> Vec<(&'static str, u64)> {
+        let Some(layout) = &self.layout else {
+            return Vec::new();
+        };
+        let slot = layout.slot_size;
+        // A bucket has 8 slots.
+        let rest = layout.bucket_size.saturating_sub(slot.saturating_mul(8));
+        let old: u64 = self
+            .blocks
+            .iter()
+            .flatten()
+            .filter(|blocks| blocks.kind == "old")
+            .flat_map(|blocks| &blocks.runs)
+            .fold(0, |sum, run| {
+                sum.saturating_add(run.size.saturating_mul(run.count))
+            });
+        [
+            ("empty slots", self.slots.empty.saturating_mul(slot)),
+            ("tombstones", self.slots.tombstones.saturating_mul(slot)),
+            (
+                "overflow buckets",
+                self.buckets.overflow.saturating_mul(rest),
+            ),
+            (
+                "old buckets",
+                old.saturating_sub(self.slots.old_live.saturating_mul(slot)),
+            ),
+        ]
+        .into_iter()
+        .filter(|(_, bytes)| *bytes > 0)
+        .collect()
     }
 }
 
@@ -373,6 +435,7 @@ impl From<StatsMap> for Record {
     fn from(map: StatsMap) -> Self {
         // A walk of buckets that are not all of it says nothing of the others.
         let whole = |text: &String| blocks::buckets(text) == Some(map.buckets.count);
+        let unused = map.unused();
         Self {
             address: map.address.0,
             type_name: Some(map.type_name),
@@ -389,6 +452,9 @@ impl From<StatsMap> for Record {
             exact: map.exact && map.bucket_live.as_ref().is_none_or(whole),
             blocks: map.blocks,
             bucket_live: map.bucket_live,
+            chain_lengths: map.buckets.chain_lengths,
+            unused,
+            allocated_at: Vec::new(),
         }
     }
 }

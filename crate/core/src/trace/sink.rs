@@ -91,6 +91,8 @@ impl TraceOptions {
             family: Some(plan.family.word().to_owned()),
             program: Some(binary.path().display().to_string()),
             pid,
+            // A process of this machine has this machine's clocks.
+            boot_id: pid.and_then(|_| crate::events::boot_id()),
             clock,
             on: self.on.ops().map(|op| op.word().to_owned()).collect(),
             maps: self.maps.iter().map(|map| map.expression.clone()).collect(),

@@ -1,0 +1,3 @@
+module traced_exec
+
+go 1.21
