@@ -162,9 +162,9 @@ fn grown(timeline: &Timeline, lives: &Lives, found: &mut Vec<Graded>) {
             };
             text.push_str(&format!("; {who} of them at {}", place(frame)));
         }
-        if let Some(len) = map.len.filter(|len| *len > 8) {
+        if let Some(len) = life.most_len.max(map.len).filter(|len| *len > 8) {
             text.push_str(&format!(
-                ": make(map, {}) would have sized it once",
+                ". It held at least {0} entries once: make(map, {0}) sizes it for these at once",
                 thousands(len)
             ));
         }
