@@ -241,7 +241,10 @@ mod tests {
             ),
             (b"--- mutex:", SourceKind::Waiting),
             (b"{\"schema\":\"gomapscope.events/1\",", SourceKind::Events),
-            (b"{\"a\":1, \"schema\" : \"gomapscope.scan/1\",", SourceKind::Snapshot),
+            (
+                b"{\"a\":1, \"schema\" : \"gomapscope.scan/1\",",
+                SourceKind::Snapshot,
+            ),
         ] {
             assert_eq!(named(head), Some(kind), "{head:?}");
         }
