@@ -3,6 +3,7 @@
 
 mod ffi;
 mod memory;
+mod pprof;
 mod timeline;
 mod trace;
 
@@ -1068,6 +1069,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(document_maps, module)?)?;
     module.add_function(wrap_pyfunction!(diff, module)?)?;
     module.add_function(wrap_pyfunction!(events_report, module)?)?;
+    module.add_function(wrap_pyfunction!(pprof::pprof_report, module)?)?;
+    module.add_function(wrap_pyfunction!(pprof::pprof_parses, module)?)?;
     module.add_function(wrap_pyfunction!(timeline::answer_timeline, module)?)?;
     module.add_function(wrap_pyfunction!(timeline::timeline_ready, module)?)?;
     Ok(())

@@ -15,6 +15,8 @@ pub mod html;
 mod input;
 mod lives;
 mod model;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use answer::{answer, inputs, ready};
