@@ -27,7 +27,7 @@ const RECORDS: usize = 4096;
 /// Instants that are shown.
 const INSTANTS: usize = 1 << 16;
 /// Cells of a map's heat.
-const CELLS: u64 = 1024;
+const CELLS: u64 = 4096;
 /// Blocks of one map that are shown.
 const BLOCKS: usize = 2048;
 /// Rows of waste, and what they are chosen from.

@@ -143,7 +143,10 @@
   function mapName(index) {
     const map = data.maps[index];
     if (!map) return `map ${index} (not shown)`;
-    return stringOf(map.name) || stringOf(map.type_name) || map.address;
+    return (
+      stringOf(map.name) ||
+      (known(map.type_name) ? `${S[map.type_name]} at ${map.address}` : `map at ${map.address}`)
+    );
   }
   /** The directory all files are in, which needs no repeating. */
   const directory = (() => {
@@ -638,6 +641,12 @@
 
   const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
   const narrow = () => innerWidth < 620;
+  /** What a chart is, for who cannot see it; its figures are in the tables below. */
+  function describe(u, text) {
+    const canvas = u.root.querySelector("canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", text);
+  }
   function common(height, hover) {
     return {
       width: Math.max(240, tl.host.clientWidth),
@@ -823,6 +832,10 @@
         ),
         u.root,
       ),
+    );
+    describe(
+      u,
+      `${panel.title}: ${rows.map((row) => `${row.name}, ${row.kind}`).join("; ")}. As a table below.`,
     );
     tl.charts.push(u);
   }
@@ -1063,6 +1076,10 @@
         legend,
       ),
     );
+    describe(
+      u,
+      `Lanes over time: ${rows.map((row) => row.label.replace(/ {3}/, ", ")).join("; ")}. As tables below.`,
+    );
     tl.charts.push(u);
   }
   /** A text that fits. */
@@ -1114,10 +1131,8 @@
   }
   function eventLines([t, d, op, map, text, goid, stack, len, oldCapacity, capacity, size, source]) {
     const lines = [
-      [
-        [el("b", {}, data.instants.ops[op].op), known(map) ? [" ", foreign(mapName(map))] : ""],
-        d > 0 ? `between ${at(t)} and ${at(t + d)}` : at(t),
-      ],
+      [[el("b", {}, data.instants.ops[op].op), known(map) ? [" ", foreign(mapName(map))] : ""], ""],
+      ["when", d > 0 ? `between ${at(t)} and ${at(t + d)}` : at(t)],
     ];
     if (known(text)) lines.push([foreign(inDirectory(S[text])), ""]);
     if (known(oldCapacity) || known(capacity))
@@ -1241,8 +1256,9 @@
     const width = view[1] - view[0];
     if (pin < view[0] || pin > view[1]) setView(pin - width / 2, pin + width / 2, true);
     else tl.charts.forEach((u) => u.redraw(false, false));
-    const u = tl.charts[tl.charts.length - 1],
-      box = u.over.getBoundingClientRect();
+    const u = tl.charts[tl.charts.length - 1];
+    u.root.scrollIntoView({ block: "nearest", behavior: "instant" });
+    const box = u.over.getBoundingClientRect();
     showTip(
       box.left + u.valToPos(pin, "x"),
       Math.min(Math.max(box.top, 80), innerHeight - 200),
@@ -1378,7 +1394,7 @@
         tl.range,
       ),
       toggles.length > 1
-        ? el("div", { class: "chips" }, el("span", { class: "muted small" }, "Charts:"), toggles)
+        ? el("div", { class: "chips choice" }, el("span", { class: "muted small" }, "Charts:"), toggles)
         : null,
       tl.chips,
       tl.host,
@@ -1589,7 +1605,10 @@
           text: (row) => (known(row.e[8]) ? `${int(row.e[8])} → ${int(row.e[9])}` : int(row.e[9])),
         },
         { name: "Bytes", n: true, text: (row) => bytes(row.e[10]) },
-        { name: "Text or stack", node: (row) => (known(row.e[4]) ? foreign(inDirectory(S[row.e[4]])) : frames(row.e)) },
+        {
+          name: "Text or stack",
+          node: (row) => (known(row.e[4]) ? foreign(inDirectory(S[row.e[4]])) : frames(row.e)),
+        },
       ],
       rows,
       CAP,
@@ -1754,7 +1773,7 @@
                                 title: "Look inside",
                                 onclick: () => inside.show(index, true),
                               },
-                              foreign(mapName(index)),
+                              foreign(stringOf(map.name) || stringOf(map.type_name) || "type not known"),
                             ),
                             map.exact ? "" : el("span", { title: "not every figure is certain" }, " ≈"),
                             el(
@@ -2518,7 +2537,7 @@
       el(
         "p",
         { class: "caption" },
-        `${exactBytes(total)} of the maps' storage hold no entry. The width of a box is its bytes; click to zoom.`,
+        `${exactBytes(total)} of the maps' storage hold no entry${nodes.some((node) => node.kind === "component" && node.name === "reclaimable") ? "; of what only a scan saw, it is what a rebuild would give back (reclaimable)" : ""}. The width of a box is its bytes; click to zoom.`,
       ),
       el(
         "div",
@@ -2608,8 +2627,16 @@
           {
             name: "Added",
             n: true,
-            text: (s) =>
-              s.offset_ns === null ? DASH : `${s.offset_ns === "0" ? "0" : grouped(s.offset_ns)} ns`,
+            // On paper it may break behind a comma.
+            node: (s) =>
+              s.offset_ns === null
+                ? DASH
+                : [
+                    ...grouped(s.offset_ns)
+                      .split(/(?<=,)/)
+                      .flatMap((part) => [part, el("wbr")]),
+                    " ns",
+                  ],
           },
           {
             name: "Right within",
