@@ -61,12 +61,16 @@ class Run:
             "set environment GODEBUG traceallocfree=1",
             f"file {program}",
             "break main.waiting",
+            *(() if self.traced else ("tbreak main.work",)),
             f"run {folder} > {folder / 'printed'}",
         ]
         self.files = [folder / name for name in ("trace", "cpu.pb.gz", "heap.txt", "heap.pb.gz")]
         trace, cpu, text, proto = self.files
         options = f"-trace {trace} -cpu {cpu} -heap {text} -heap {proto}"
         with Session(commands) as session:
+            if not self.traced:
+                session.text(f"go-map-trace start -o {folder / 'events.jsonl.gz'}")
+                session.text("continue")
             self.before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             self.document = session.json(f"go-map-timeline main.kept {options} -json")
             self.after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
@@ -143,7 +147,7 @@ def test_profiles_lie_in_their_windows(run: Run) -> None:
     proto = next(of for of in heaps if of["path"].endswith(".pb.gz"))
     assert "error_ns" not in proto
     assert "nothing tells" in proto["mapping"]
-    assert "left out" not in run.text
+    assert ": left out, " not in run.text
 
 
 def test_the_snapshot_is_of_that_moment(run: Run) -> None:
@@ -161,6 +165,37 @@ def test_the_snapshot_is_of_that_moment(run: Run) -> None:
     assert live < run.truth["len"] if growing else live == run.truth["len"]
     assert sum(cell["buckets"] for cell in cells) * 8 == kept["capacity"]
     assert (run.folder / "a.html").read_text().startswith("<!")
+
+
+def test_what_was_recorded_is_there(run: Run) -> None:
+    """Growths of one map, in gdb's last trace or the ring, and the sentence on them."""
+    if run.traced:
+        lines = (run.folder / "ring.jsonl").read_bytes()
+    else:
+        lines = gzip.decompress((run.folder / "events.jsonl.gz").read_bytes())
+    events = [json.loads(line) for line in lines.splitlines()[1:]]
+    growths = [
+        event
+        for event in events
+        if event.get("map") == run.truth["kept"]
+        and event["op"] in ("grow", "grow-same-size", "split")
+    ]
+    kind = "ring" if run.traced else "events"
+    at = run.document["sources"].index(source(run.document, kind))
+    kept = next(n for n, m in enumerate(run.document["maps"]) if m.get("name") == "main.kept")
+    assert run.document["maps"][kept]["growths"] == len(growths) > 8
+    drawn = [
+        one["t_ns"]
+        for one in run.document["instants"]
+        if one["source"] == at and one.get("map") == kept and "grow" in one.get("op", "")
+    ]
+    assert drawn == [event["t_mono_ns"] for event in growths if "grow" in event["op"]]
+    said = next(
+        one["text"] for one in run.document["findings"] if one["text"].startswith("main.kept grew")
+    )
+    assert f"main.kept grew {len(growths)} times in " in said
+    if not run.traced:
+        assert re.search(r"all of them at main\.fill main\.go:\d+: make\(map, 6,\d+\)", said), said
 
 
 def test_the_ring_and_the_trace_have_the_same_clock(run: Run) -> None:
@@ -292,7 +327,10 @@ def test_chrome_events_pair(run: Run, tmp_path: Path) -> None:
         elif event["ph"] == "E":
             assert open_slices[event["tid"]].pop() == event["name"]
     first = min(round(event["ts"] * 1000) for event in events if event["ph"] in "BiC")
-    assert abs(first - document["extent"][0]) <= 2
+    wanted = [one["begin_ns"] for one in document["intervals"]]
+    wanted += [one["t_ns"] for one in document["instants"]]
+    wanted += [point["t_ns"] for of in document["series"] for point in of["points"]]
+    assert abs(first - min(wanted)) <= 2
 
 
 def test_go_tool_pprof_opens_the_waste(run: Run, tmp_path: Path) -> None:

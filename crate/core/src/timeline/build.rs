@@ -195,6 +195,9 @@ impl Builder {
                     _ => "it says no time: take it with go-map-snapshot in a process",
                 };
                 told.refused = Some(what.to_owned());
+                if is_present(&snapshot) {
+                    told.notes.push("Its maps are shown without a time.".to_owned());
+                }
             }
         }
         if snapshot.scope == Scope::Part {
@@ -964,7 +967,7 @@ impl Builder {
         for (source, snapshot) in snapshots {
             let of = self.sources.get(*source);
             let t_ns = of.and_then(|of| of.extent).map(|(t_ns, _)| t_ns);
-            if t_ns.is_none() && timed {
+            if t_ns.is_none() && timed && !is_present(snapshot) {
                 continue;
             }
             let mut largest: Vec<&Record> = snapshot
@@ -1135,7 +1138,7 @@ impl Builder {
         for (source, snapshot) in snapshots {
             let of = self.sources.get(*source);
             let t_ns = of.and_then(|of| of.extent).map(|(t_ns, _)| t_ns);
-            if t_ns.is_some() || !timed {
+            if t_ns.is_some() || !timed || is_present(snapshot) {
                 order.push((t_ns, *source, snapshot));
             }
         }
@@ -1231,6 +1234,11 @@ pub(super) fn named(path: &str, live: &str) -> String {
         "" => live.to_owned(),
         path => path.to_owned(),
     }
+}
+
+/// The target as it is now: the same as that of the ring beside it, a core's included.
+fn is_present(snapshot: &Snapshot) -> bool {
+    snapshot.path.is_empty()
 }
 
 fn agree(one: Option<&Rc<str>>, other: Option<&Rc<str>>) -> bool {
