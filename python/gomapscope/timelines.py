@@ -7,6 +7,9 @@ import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Optional
 
+from .arguments import quoted
+from .errors import one_line
+
 if TYPE_CHECKING:
     from . import _native
 
@@ -38,29 +41,30 @@ def in_gdb(
     _native.timeline_ready(request)
     target, present = snapshots.now(request)
     named = [os.path.realpath(path) for path in request.event_files]
-    events = [
-        (path, path) for path in tracing.files() if os.path.realpath(path) not in named
-    ]
+    events = [(path, path) for path in tracing.files() if os.path.realpath(path) not in named]
     descriptor, ring = tempfile.mkstemp(suffix=".jsonl")
     os.close(descriptor)
     try:
         if _ring(target, ring, style, snapshots.local_pid()):
             events.append((ring, "the flight recorder"))
-        _native.answer_timeline(
-            request, style, progress, write, present=present, events=events
-        )
+        _native.answer_timeline(request, style, progress, write, present=present, events=events)
     finally:
         os.unlink(ring)
 
 
-def _ring(
-    target: _native.Target, path: str, style: _native.Style, pid: Optional[int]
-) -> bool:
+def _ring(target: _native.Target, path: str, style: _native.Style, pid: Optional[int]) -> bool:
     """Write what a flight recorder kept, if there is one."""
+    import gdb
+
     from . import _native
 
     if not target.has_ring:
         return False
-    request = _native.parse("go-map-ring", f"-force -limit 1 -o {path}")
-    target.ring(request, None, style, lambda _text: None, pid)
+    request = _native.parse("go-map-ring", f"-force -limit 1 -o {quoted(path)}")
+    try:
+        target.ring(request, None, style, lambda _text: None, pid)
+    except _native.Error as error:
+        # All else can be shown.
+        gdb.write(f"{one_line(error)}\n", gdb.STDERR)
+        return False
     return True
