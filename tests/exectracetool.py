@@ -36,9 +36,7 @@ def record(
     program = toolchains.build(ROOT / "tests" / "go" / "traced_exec", label)
     trace, truth = directory / f"{label}.trace", directory / f"{label}.truth"
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(directory), **(env or {})}
-    subprocess.run(
-        [program, trace, truth, *arguments], env=environment, check=True, timeout=120
-    )
+    subprocess.run([program, trace, truth, *arguments], env=environment, check=True, timeout=120)
     return trace, [json.loads(line) for line in truth.read_text("utf-8").splitlines()]
 
 
@@ -87,6 +85,7 @@ def go_rows(version: str, trace: Path) -> list[Row]:
     if release(version) < (1, 22):
         return v1_rows(version, trace)
     rows: list[Row] = []
+    collecting = False
     for line in go_lines(version, trace):
         match = GO.match(line)
         if not match:
@@ -110,7 +109,10 @@ def go_rows(version: str, trace: Path) -> list[Row]:
             name = unquote(words["Name"])
             stopped = re.match(r"stop-the-world \((.*)\)$", name)
             if name == "GC concurrent mark phase":
-                rows.append(Row(t, "gc begin" if kind != "RangeEnd" else "gc end", 0, ()))
+                # Each generation says again that a collection goes on.
+                if kind != "RangeActive" or not collecting:
+                    rows.append(Row(t, "gc end" if kind == "RangeEnd" else "gc begin", 0, ()))
+                collecting = kind != "RangeEnd"
             elif stopped and kind == "RangeBegin":
                 rows.append(Row(t, "stw begin", g, (stopped[1],)))
             elif stopped and kind == "RangeEnd":
@@ -124,8 +126,12 @@ def go_rows(version: str, trace: Path) -> list[Row]:
             name = words["Name"]
             if name in ("HeapObject", "HeapObjectAlloc", "HeapObjectFree"):
                 numbers = [int(n) for n in re.findall(r"\d+", re.sub(r"Uint64", "", rest))]
-                first = numbers[0] if "Value{" in rest else int(
-                    re.search(r"Args=\[(\d+)", rest)[1]  # type: ignore[index]
+                first = (
+                    numbers[0]
+                    if "Value{" in rest
+                    else int(
+                        re.search(r"Args=\[(\d+)", rest)[1]  # type: ignore[index]
+                    )
                 )
                 rows.append(Row(t, name, g, (first,)))
     return rows

@@ -23,6 +23,8 @@ SNAPSHOT = "go-map-snapshot"
 DIFF = "go-map-diff"
 TRACE = "go-map-trace"
 REPORT = "go-map-trace report"
+ARM = "go-map-trace arm"
+DISARM = "go-map-trace disarm"
 
 
 def run(
@@ -59,6 +61,11 @@ def run(
             style = terminal.style(from_tty)
             path = request.expressions[0]
             _native.events_report(request, path, style, terminal.progress, write)
+            return
+        if command in (ARM, DISARM):
+            from . import arming
+
+            arming.run(command, request, write)
             return
         if command.split()[0] == TRACE:
             from . import tracing

@@ -1,6 +1,7 @@
 //! `gomapscope._native`: the core as Python sees it. Thin: every function
 //! converts its arguments, calls [`gomapscope_core`] and converts the result.
 
+mod exectrace;
 mod ffi;
 mod memory;
 mod trace;
@@ -85,6 +86,11 @@ impl Request {
     #[getter]
     fn json(&self) -> bool {
         self.0.options.json
+    }
+
+    #[getter]
+    fn allow_write(&self) -> bool {
+        self.0.options.allow_write
     }
 
     #[getter]
@@ -1045,5 +1051,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(document_maps, module)?)?;
     module.add_function(wrap_pyfunction!(diff, module)?)?;
     module.add_function(wrap_pyfunction!(events_report, module)?)?;
+    module.add_function(wrap_pyfunction!(exectrace::exec_trace, module)?)?;
     Ok(())
 }
