@@ -1401,7 +1401,7 @@
       el(
         "p",
         { class: "caption" },
-        "Drag over a chart to zoom, Ctrl or Shift with the wheel too; double click shows all. On the keyboard: ← → move, ↑ ↓ zoom, 0 all, , and . step through events. Shaded: collections (blue) and stopped worlds (orange).",
+        "Drag over a chart to zoom, Ctrl or Shift with the wheel too; double click shows all. On the keyboard: ← → move, ↑ ↓ zoom, 0 all, , and . step through events. A line holds the last value known until the next one. Shaded: collections (blue) and stopped worlds (orange).",
       ),
       data.lanes_left_out &&
         el(
@@ -2097,7 +2097,7 @@
           ),
       chains.length > 1 &&
         histogram(
-          "Main buckets by the overflow buckets behind them",
+          "Main buckets by the overflow buckets behind them (chains)",
           "Overflow",
           chains,
           chains.length === 16,
