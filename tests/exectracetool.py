@@ -36,9 +36,7 @@ def record(
     program = toolchains.build(ROOT / "tests" / "go" / "traced_exec", label)
     trace, truth = directory / f"{label}.trace", directory / f"{label}.truth"
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(directory), **(env or {})}
-    subprocess.run(
-        [program, trace, truth, *arguments], env=environment, check=True, timeout=120
-    )
+    subprocess.run([program, trace, truth, *arguments], env=environment, check=True, timeout=120)
     return trace, [json.loads(line) for line in truth.read_text("utf-8").splitlines()]
 
 
@@ -124,8 +122,12 @@ def go_rows(version: str, trace: Path) -> list[Row]:
             name = words["Name"]
             if name in ("HeapObject", "HeapObjectAlloc", "HeapObjectFree"):
                 numbers = [int(n) for n in re.findall(r"\d+", re.sub(r"Uint64", "", rest))]
-                first = numbers[0] if "Value{" in rest else int(
-                    re.search(r"Args=\[(\d+)", rest)[1]  # type: ignore[index]
+                first = (
+                    numbers[0]
+                    if "Value{" in rest
+                    else int(
+                        re.search(r"Args=\[(\d+)", rest)[1]  # type: ignore[index]
+                    )
                 )
                 rows.append(Row(t, name, g, (first,)))
     return rows

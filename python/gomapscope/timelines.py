@@ -38,24 +38,18 @@ def in_gdb(
     _native.timeline_ready(request)
     target, present = snapshots.now(request)
     named = [os.path.realpath(path) for path in request.event_files]
-    events = [
-        (path, path) for path in tracing.files() if os.path.realpath(path) not in named
-    ]
+    events = [(path, path) for path in tracing.files() if os.path.realpath(path) not in named]
     descriptor, ring = tempfile.mkstemp(suffix=".jsonl")
     os.close(descriptor)
     try:
         if _ring(target, ring, style, snapshots.local_pid()):
             events.append((ring, "the flight recorder"))
-        _native.answer_timeline(
-            request, style, progress, write, present=present, events=events
-        )
+        _native.answer_timeline(request, style, progress, write, present=present, events=events)
     finally:
         os.unlink(ring)
 
 
-def _ring(
-    target: _native.Target, path: str, style: _native.Style, pid: Optional[int]
-) -> bool:
+def _ring(target: _native.Target, path: str, style: _native.Style, pid: Optional[int]) -> bool:
     """Write what a flight recorder kept, if there is one."""
     from . import _native
 

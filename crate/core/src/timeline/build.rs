@@ -35,6 +35,8 @@ const WASTE: usize = 1024;
 const WASTE_KEYS: usize = 1 << 16;
 /// Addresses that are remembered, to count a map of two snapshots once.
 const ADDRESSES: usize = 1 << 21;
+/// Sources that are further apart are hardly of one process.
+const NEAR_NS: u64 = 3_600_000_000_000;
 /// Events between two looks at whether the user wants to go on.
 const TICK: u64 = 4096;
 /// A clock reading whose error was not measured lies within this.
@@ -459,6 +461,13 @@ impl Builder {
         if outcome.interrupted {
             return Err(Interrupted);
         }
+        if !own && outcome.clock != exectrace::Clock::Monotonic {
+            refuse(
+                self,
+                "its clock is not the system's: nothing leads from one to the other".to_owned(),
+            );
+            return Ok(());
+        }
         facts.finish();
         let mut notes: Vec<String> = outcome
             .notes
@@ -638,6 +647,7 @@ impl Builder {
     pub fn finish(mut self) -> Timeline {
         self.wall_by_collections();
         self.place_profiles();
+        self.doubt_traces();
         let mut timeline = Timeline {
             wall: self.walls.best(),
             ..Timeline::default()
@@ -708,6 +718,41 @@ impl Builder {
             if self.walls.add(waiting.source, last, wall, error).is_ok() {
                 return;
             }
+        }
+    }
+
+    /// A trace does not tell of which process it is: one that lies apart from all else may be
+    /// of another.
+    fn doubt_traces(&mut self) {
+        let placed = |of: &&Source| of.refused.is_none() && of.extent.is_some();
+        let apart: Vec<usize> = (0..self.sources.len())
+            .filter(|at| {
+                let Some(trace) = self.sources.get(*at).filter(placed) else {
+                    return false;
+                };
+                let others = || {
+                    self.sources
+                        .iter()
+                        .filter(placed)
+                        .filter(|of| of.kind != SourceKind::Trace && of.records > 0)
+                };
+                trace.kind == SourceKind::Trace
+                    && others().next().is_some()
+                    && !others().any(|of| {
+                        of.extent.zip(trace.extent).is_some_and(|(one, other)| {
+                            one.0 <= other.1.saturating_add(NEAR_NS)
+                                && other.0 <= one.1.saturating_add(NEAR_NS)
+                        })
+                    })
+            })
+            .collect();
+        for at in apart {
+            self.note(
+                at,
+                "It is more than an hour from all other sources: it may be of another process \
+                 or boot, which nothing in it tells."
+                    .to_owned(),
+            );
         }
     }
 

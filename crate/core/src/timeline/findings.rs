@@ -88,7 +88,7 @@ fn nothing(timeline: &Timeline) -> Finding {
             size(QUICK_BYTES),
             span(QUICK_NS)
         ),
-        proved: false,
+        proved: timeline.sources.iter().all(|of| of.refused.is_none()),
         evidence: timeline
             .sources
             .first()
@@ -162,7 +162,8 @@ fn grown(timeline: &Timeline, lives: &Lives, found: &mut Vec<Graded>) {
             };
             text.push_str(&format!("; {who} of them at {}", place(frame)));
         }
-        if let Some(len) = map.len.filter(|len| *len > 8) {
+        // Entries may have been deleted since.
+        if let Some(len) = map.len.max(life.most).filter(|len| *len > 8) {
             text.push_str(&format!(
                 ": make(map, {}) would have sized it once",
                 thousands(len)
@@ -329,7 +330,9 @@ fn collected(timeline: &Timeline, found: &mut Vec<Graded>) {
             bytes = bytes.saturating_add(one.size.unwrap_or(0));
         }
     }
-    let marked: u64 = marks.iter().map(|(begin, end, _)| end - begin).sum();
+    let marked = marks.iter().fold(0_u64, |sum, (begin, end, _)| {
+        sum.saturating_add(end.saturating_sub(*begin))
+    });
     let time = until.saturating_sub(from).max(1);
     // Twice as many as chance would put there.
     let chance = (all as u128 * u128::from(marked) / u128::from(time)) as u64;

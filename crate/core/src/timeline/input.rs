@@ -70,16 +70,27 @@ pub fn kind_of(path: &str) -> Result<SourceKind, String> {
         (_, true) => return Err(format!("{path} is empty")),
         _ => {}
     }
-    named(&head).ok_or_else(|| {
-        let what = match head.get(..4) {
-            Some(b"\x7fELF") => "it is an executable or a core",
-            _ => "its first bytes are of none of them",
-        };
-        format!(
-            "{path} is no snapshot, event file, execution trace or profile: {what}; if it is one, \
-             say so with -snapshot, -events, -trace, -heap or -cpu"
-        )
-    })
+    if let Some(kind) = named(&head) {
+        return Ok(kind);
+    }
+    // A protobuf has no mark of its own: whether it is a profile shows when it is read.
+    if let Ok(profile) = pprof::read(&place)
+        && !profile.sample_types.is_empty()
+    {
+        return Ok(match profile.kind {
+            pprof::Kind::Heap => SourceKind::Heap,
+            pprof::Kind::Cpu => SourceKind::Cpu,
+            _ => SourceKind::Waiting,
+        });
+    }
+    let what = match head.get(..4) {
+        Some(b"\x7fELF") => "it is an executable or a core",
+        _ => "its first bytes are of none of them",
+    };
+    Err(format!(
+        "{path} is no snapshot, event file, execution trace or profile: {what}; if it is one, \
+         say so with -snapshot, -events, -trace, -heap or -cpu"
+    ))
 }
 
 fn named(head: &[u8]) -> Option<SourceKind> {
@@ -102,19 +113,16 @@ fn named(head: &[u8]) -> Option<SourceKind> {
         return Some(SourceKind::Waiting);
     }
     if text.starts_with('{') {
-        let (_, rest) = text.split_once("\"schema\":\"gomapscope.")?;
-        let (schema, _) = rest.split_once('/')?;
+        let (_, rest) = text.split_once("\"schema\"")?;
+        let rest = rest.trim_start().strip_prefix(':')?.trim_start();
+        let (schema, _) = rest.strip_prefix("\"gomapscope.")?.split_once('/')?;
         return match schema {
             "events" => Some(SourceKind::Events),
             "snapshot" | "scan" | "stats" => Some(SourceKind::Snapshot),
             _ => None,
         };
     }
-    // profile.proto begins with its sample types: field 1 with a length.
-    match head {
-        [0x0a, len, 0x08, ..] if *len < 16 => Some(SourceKind::Heap),
-        _ => None,
-    }
+    None
 }
 
 /// Reads files into `builder`: those first that tell of their process.
@@ -233,8 +241,10 @@ mod tests {
             ),
             (b"--- mutex:", SourceKind::Waiting),
             (b"{\"schema\":\"gomapscope.events/1\",", SourceKind::Events),
-            (b"{\"schema\":\"gomapscope.scan/1\",", SourceKind::Snapshot),
-            (b"\x0a\x04\x08\x01\x10\x02", SourceKind::Heap),
+            (
+                b"{\"a\":1, \"schema\" : \"gomapscope.scan/1\",",
+                SourceKind::Snapshot,
+            ),
         ] {
             assert_eq!(named(head), Some(kind), "{head:?}");
         }

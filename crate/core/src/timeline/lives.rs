@@ -262,6 +262,8 @@ pub(super) struct Life {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) len: Option<u64>,
+    /// The most entries it was seen with.
+    pub(super) most: Option<u64>,
     pub(super) events: u64,
     pub(super) growths: u64,
     /// Bytes of new storage, in sum.
@@ -285,6 +287,7 @@ impl Life {
             first: t_ns,
             last: t_ns,
             len: None,
+            most: None,
             events: 0,
             growths: 0,
             new_bytes: 0,
@@ -408,6 +411,7 @@ impl Lives {
         life.last = life.last.max(t_ns);
         life.events += 1;
         life.len = event.len.or(life.len);
+        life.most = life.most.max(event.len);
         let bytes = new_bytes(event).unwrap_or(0);
         life.new_bytes = life.new_bytes.saturating_add(bytes);
         life.had_storage |= bytes > 0;

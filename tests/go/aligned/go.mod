@@ -1,0 +1,3 @@
+module aligned
+
+go 1.21
