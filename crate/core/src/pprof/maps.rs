@@ -340,11 +340,14 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
     let Some((_, first)) = frames(profile, sample).next() else {
         return Verdict::Unknown(NO_STACK);
     };
-    let Some(first) = first else {
-        return Verdict::Unknown(match program {
+    let nameless = || {
+        Verdict::Unknown(match program {
             Some(_) => NO_NAMES,
             None => NO_PROGRAM,
-        });
+        })
+    };
+    let Some(first) = first else {
+        return nameless();
     };
     if !is_runtime(&first.function) {
         if profile.origin != Origin::Proto {
@@ -380,7 +383,7 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
         .peekable();
     let purpose = match inner.peek() {
         Some((_, Some(line))) => operation(&line.function),
-        Some((_, None)) => return Verdict::Unknown(NO_NAMES),
+        Some((_, None)) => return nameless(),
         None => None,
     };
     if purpose.is_none() {
@@ -390,7 +393,7 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
     let mut called: Option<&Line> = None;
     for (index, line) in inner {
         let Some(line) = line else {
-            return Verdict::Unknown(NO_NAMES);
+            return nameless();
         };
         if is_runtime(&line.function) {
             called = Some(line);
@@ -444,26 +447,23 @@ fn work(profile: &Profile, result: &mut Attribution) {
     let mut rows: HashMap<WorkKey, Work> = HashMap::new();
     for sample in &profile.samples {
         let mut grows = false;
-        let mut called: Option<(&Line, Operation)> = None;
+        // The innermost function of the user's called the outermost of the runtime's.
+        let mut outermost = None;
         let mut caller = None;
         for (_, line) in frames(profile, sample) {
             let Some(line) = line else {
+                outermost = None;
                 continue;
             };
             if !is_runtime(&line.function) {
                 caller = Some(line);
                 break;
             }
-            if let Some(operation) = operation(&line.function) {
-                grows |= operation == Operation::Growth;
-                called = Some((line, operation));
-            } else if !is_allocator(&line.function) && called.is_some() {
-                // Something of the runtime that happens to use a map.
-                called = None;
-                break;
-            }
+            let operation = operation(&line.function);
+            grows |= operation == Some(Operation::Growth);
+            outermost = operation.map(|operation| (line, operation));
         }
-        let Some((call, operation)) = called else {
+        let Some((call, operation)) = outermost else {
             continue;
         };
         let operation = match grows {
