@@ -2,5 +2,16 @@
 
 pub mod memory;
 mod model;
+pub(crate) mod proto;
+mod read;
+mod text;
+mod wire;
 
-pub use model::{Kind, Label, LabelValue, Line, Location, Origin, Profile, Sample, ValueType};
+#[cfg(test)]
+mod tests;
+
+pub use model::{
+    Anchor, Kind, Label, LabelValue, Line, Location, Mapping, Origin, Placement, Profile, Sample,
+    ValueType,
+};
+pub use read::{FILE_MAX, PprofError, parse, read, scale};

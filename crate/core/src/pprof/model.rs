@@ -61,8 +61,46 @@ pub struct Profile {
     pub program: Option<Rc<str>>,
     /// Its build ID, where the profile has it.
     pub build_id: Option<Rc<str>>,
+    /// How addresses relate to those the executable is linked at.
+    pub placement: Placement,
     /// Sentences for the reader: what was cut, or contradicts itself.
     pub notes: Vec<String>,
+}
+
+/// What is known of where the executable was loaded. If nothing is, addresses are those it is
+/// linked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// Files in memory, of a protobuf profile.
+    pub mappings: Vec<Mapping>,
+    /// Functions at addresses, of a text.
+    pub anchors: Vec<Anchor>,
+}
+
+/// A file in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// Its first address.
+    pub start: u64,
+    /// The one past its last.
+    pub limit: u64,
+    /// Where in the file the first stands.
+    pub offset: u64,
+    /// The file.
+    pub file: Rc<str>,
+    /// Its build ID, if the profile has it.
+    pub build_id: Option<Rc<str>>,
+}
+
+/// A function that was seen at an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// The address.
+    pub address: u64,
+    /// How far behind the first instruction of the function that is.
+    pub inside: u64,
+    /// The function as Go names it; of inlined ones it is not the one that has the code.
+    pub function: Rc<str>,
 }
 
 /// A value's name and unit: `inuse_space`, `bytes`.
@@ -109,9 +147,10 @@ pub enum LabelValue {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     /// The address, inside the call instruction (of return addresses, one less); 0 if the
-    /// profile has none. As the executable is linked, not as it was loaded.
+    /// profile has none. As it was loaded; [`Profile::placement`] leads to the executable.
     pub address: u64,
-    /// Functions, inlined ones first. Empty if nobody named them yet.
+    /// Functions, inlined ones first. Empty if nobody named them yet. In text and memory each
+    /// inlined call has an address, so a location, of its own.
     pub lines: Vec<Line>,
 }
 

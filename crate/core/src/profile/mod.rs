@@ -1,17 +1,15 @@
 //! What a scan found as a profile for `go tool pprof`: who holds how much, and what
 //! rebuilding would give back.
 
-mod proto;
-
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message as _;
 
+use crate::pprof::proto::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
 use crate::save::NewFile;
 use crate::scan::{Facts, FoundMap, ScanReport, State};
-use proto::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
 
 /// Above this many maps, those of one type, holder and origin are one sample.
 const SINGLE: usize = 10_000;
@@ -114,6 +112,7 @@ impl Builder {
             id: 1,
             filename,
             has_functions: true,
+            ..Mapping::default()
         });
         let note = builder.string("Maps that the program can reach; written by go-map-scan.");
         builder.profile.comment.push(note);
@@ -154,6 +153,7 @@ impl Builder {
                 function_id: id,
                 line,
             }],
+            ..Location::default()
         });
         self.locations.insert((name, file, line), id);
         id
@@ -186,6 +186,7 @@ impl Builder {
             .map(|(key, value)| Label {
                 key: self.string(key),
                 str: self.string(&value),
+                ..Label::default()
             })
             .collect();
         self.profile.sample.push(Sample {

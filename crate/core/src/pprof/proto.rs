@@ -1,4 +1,4 @@
-//! pprof's format (github.com/google/pprof, proto/profile.proto): only what we write.
+//! pprof's format (github.com/google/pprof, proto/profile.proto): only what we write or read.
 //! Strings are positions in the table of strings, whose first entry is empty.
 
 #![allow(missing_docs, reason = "the names are the format's own")]
@@ -21,6 +21,8 @@ pub struct Profile {
     pub string_table: Vec<String>,
     #[prost(int64, tag = "9")]
     pub time_nanos: i64,
+    #[prost(int64, tag = "10")]
+    pub duration_nanos: i64,
     #[prost(message, optional, tag = "11")]
     pub period_type: Option<ValueType>,
     #[prost(int64, tag = "12")]
@@ -56,14 +58,26 @@ pub struct Label {
     pub key: i64,
     #[prost(int64, tag = "2")]
     pub str: i64,
+    #[prost(int64, tag = "3")]
+    pub num: i64,
+    #[prost(int64, tag = "4")]
+    pub num_unit: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Mapping {
     #[prost(uint64, tag = "1")]
     pub id: u64,
+    #[prost(uint64, tag = "2")]
+    pub memory_start: u64,
+    #[prost(uint64, tag = "3")]
+    pub memory_limit: u64,
+    #[prost(uint64, tag = "4")]
+    pub file_offset: u64,
     #[prost(int64, tag = "5")]
     pub filename: i64,
+    #[prost(int64, tag = "6")]
+    pub build_id: i64,
     #[prost(bool, tag = "7")]
     pub has_functions: bool,
 }
@@ -74,6 +88,8 @@ pub struct Location {
     pub id: u64,
     #[prost(uint64, tag = "2")]
     pub mapping_id: u64,
+    #[prost(uint64, tag = "3")]
+    pub address: u64,
     #[prost(message, repeated, tag = "4")]
     pub line: Vec<Line>,
 }
