@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import __version__, console, native
+from . import __version__, console, native, profiles
 from .errors import Error, one_line
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ SUBCOMMANDS = (
         _instrument_options,
         _instrument,
     ),
+    Subcommand("pprof", profiles.SUMMARY, profiles.DETAIL, profiles.options, profiles.run),
 )
 
 

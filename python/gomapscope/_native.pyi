@@ -340,5 +340,21 @@ def events_report(
 ) -> None:
     """Tell what the event file at ``path`` holds; Ctrl-C ends with what was read."""
 
+def pprof_report(
+    sources: Sequence[tuple[str, bytes | None]],
+    exe: str | None,
+    json: bool,
+    raw: bool,
+    limit: int | None,
+    style: Style,
+) -> str:
+    """What of profiles is of maps: names with their contents, or files to read.
+
+    ``limit`` below 0 is all rows, ``None`` as many as fit a text.
+    """
+
+def pprof_parses(name: str, contents: bytes) -> int:
+    """Count the samples of a profile; an :class:`Error` says why it is none."""
+
 def assumptions_json() -> str:
     """What is assumed of Go's runtime: a JSON list, for the tests and ARCHITECTURE.md."""

@@ -3,6 +3,7 @@
 
 mod ffi;
 mod memory;
+mod pprof;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -1045,5 +1046,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(document_maps, module)?)?;
     module.add_function(wrap_pyfunction!(diff, module)?)?;
     module.add_function(wrap_pyfunction!(events_report, module)?)?;
+    module.add_function(wrap_pyfunction!(pprof::pprof_report, module)?)?;
+    module.add_function(wrap_pyfunction!(pprof::pprof_parses, module)?)?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod buildinfo;
 mod dwarf;
+mod linked;
 mod moduledata;
 mod pclntab;
 pub mod prologue;

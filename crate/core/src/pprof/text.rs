@@ -117,7 +117,7 @@ impl Builder {
         Ok(stack.into())
     }
 
-    /// `#	0x47d8a3	main.fill+0x43	/src/main.go:12`
+    /// A line of a sample: `#`, the address, `main.fill+0x43`, `/src/main.go:12`, by tabs.
     fn frame(&mut self, line: &str) -> Option<()> {
         let mut cells = line
             .strip_prefix("#\t")?

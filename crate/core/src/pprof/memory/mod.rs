@@ -11,7 +11,10 @@ mod goroutines;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::model::{Kind, Label, LabelValue, Line, Location, Origin, Profile, Sample, ValueType};
+use super::model::{
+    Kind, Label, LabelValue, Line, Location, Origin, Placement, Profile, Sample, ValueType,
+};
+use super::read::scale;
 use crate::binary::{Functions, Record};
 use crate::gotype::Types;
 use crate::heap::{HeapError, ThreadRegisters, functions};
@@ -248,7 +251,8 @@ impl<'a> Reader<'a> {
             samples: Vec::new(),
             locations: Vec::new(),
             program: Some(binary.path().display().to_string().into()),
-            build_id: binary.build_id().map(Rc::from),
+            build_id: binary.gnu_build_id().map(Rc::from),
+            placement: Placement::default(),
             notes: Vec::new(),
         }
     }
@@ -493,23 +497,6 @@ impl Count {
         }
         Some(values)
     }
-}
-
-/// What sampled objects stand for (runtime/pprof/protomem.go, scaleHeapSample).
-#[must_use]
-fn scale(count: i64, bytes: i64, rate: i64) -> (i64, i64) {
-    if count == 0 || bytes == 0 {
-        return (0, 0);
-    }
-    if rate <= 1 {
-        return (count, bytes);
-    }
-    let average = bytes as f64 / count as f64;
-    let factor = 1.0 / (1.0 - (-average / rate as f64).exp());
-    (
-        (count as f64 * factor) as i64,
-        (bytes as f64 * factor) as i64,
-    )
 }
 
 fn value_type(name: &str, unit: &str) -> ValueType {
