@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import struct
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -273,3 +274,82 @@ def test_what_nobody_asked_for_is_there_too(
     for kind in ("block", "mutex"):
         assert found[kind]["samples"] == []
         assert "there are no records" in found[kind]["notes"][0]
+
+
+class Core:
+    """A core whose words can be changed, by their addresses in the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.bytes = bytearray(path.read_bytes())
+        offset, size, count = struct.unpack_from("<32xQ14xHH", self.bytes)
+        headers = [
+            struct.unpack_from("<I4xQQ8xQ", self.bytes, offset + number * size)
+            for number in range(count)
+        ]
+        self.loads = [header[1:] for header in headers if header[0] == 1]
+
+    def at(self, address: int) -> int:
+        offset, start, _ = next(
+            load for load in self.loads if load[1] <= address < load[1] + load[2]
+        )
+        return offset + address - start
+
+    def word(self, address: int) -> int:
+        (value,) = struct.unpack_from("<Q", self.bytes, self.at(address))
+        assert isinstance(value, int)
+        return value
+
+    def poke(self, address: int, value: int) -> None:
+        struct.pack_into("<Q", self.bytes, self.at(address), value)
+
+
+def symbol(program: Path, name: str) -> int:
+    go = toolchains.ensure("1.27.3")
+    listed = subprocess.run(
+        [go, "tool", "nm", program], capture_output=True, text=True, check=True
+    ).stdout
+    return next(int(row.split()[0], 16) for row in listed.splitlines() if row.endswith(f" {name}"))
+
+
+def test_damaged_records_are_told(profiledump: Path, tmp_path: Path) -> None:
+    specimen = crash("1.27.3", "symbols", tmp_path, 1)
+    whole = dump(profiledump, specimen)
+    count = len(whole["heap"]["samples"])
+    heads = symbol(specimen.program, "runtime.mbuckets")
+    first = Core(specimen.core).word(heads)
+    second = Core(specimen.core).word(first + 8)
+    # bucket: next, allnext, typ, hash, size, nstk.
+    damages: list[tuple[dict[int, int], int, str]] = [
+        ({second + 8: first}, 2, "goes in a circle"),
+        ({second + 40: 1 << 40}, 1, "is none"),
+        ({second + 16: 2}, 1, "is none"),
+        ({second + 8: 0xDEAD0000}, 2, "unreadable"),
+        ({heads: 0xDEAD0001}, 0, "unreadable"),
+        ({heads: 0}, 0, ""),
+    ]
+    for pokes, left, note in damages:
+        core = Core(specimen.core)
+        for address, value in pokes.items():
+            core.poke(address, value)
+        damaged = specimen._replace(core=tmp_path / "damaged")
+        damaged.core.write_bytes(core.bytes)
+        found = dump(profiledump, damaged)["heap"]
+        assert len(found["samples"]) == left < count
+        assert note in " ".join(found["notes"])
+    # A count that cannot be is left out, and so are more frees than allocations.
+    core = Core(specimen.core)
+    depth = core.word(first + 40)
+    core.poke(first + 48 + 8 * depth + 8, 1 << 60)
+    damaged = specimen._replace(core=tmp_path / "damaged")
+    damaged.core.write_bytes(core.bytes)
+    found = dump(profiledump, damaged)["heap"]
+    assert len(found["samples"]) == count - 1
+    assert "more frees than allocations" in " ".join(found["notes"])
+    # Half a core still answers or says in a line why not.
+    damaged.core.write_bytes(specimen.core.read_bytes()[: specimen.core.stat().st_size // 2])
+    command = [str(profiledump), str(damaged.core), str(specimen.program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0 or len(done.stderr.splitlines()) == 1
+    assert "panicked" not in done.stderr
+    damaged.core.unlink()
+    specimen.core.unlink()

@@ -43,6 +43,14 @@ def _our_time(pid: int) -> bool:
         return not os.path.exists("/proc/self/ns/time")
 
 
+def monotonic() -> int | None:
+    """CLOCK_MONOTONIC in nanoseconds, of a process on this machine that has our clocks."""
+    pid = gdb.selected_inferior().pid
+    if session.kind() == "native" and pid and _our_time(pid):
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return None
+
+
 def subject(
     missing: list[tuple[str, str]] | None = None, notes: list[str] | None = None
 ) -> _native.Subject:

@@ -76,7 +76,7 @@ fn dump(core: &Path, exe: &Path) -> Result<Value, Failure> {
         ("mutex", Kind::Mutex),
         ("goroutine", Kind::Goroutine),
     ] {
-        let profile = profile(&types, &*memory, &threads, kind)?;
+        let profile = profile(&types, &*memory, (&threads, None), kind)?;
         let samples: Vec<Value> = profile
             .samples
             .iter()

@@ -4,6 +4,7 @@
 mod ffi;
 mod memory;
 mod pprof;
+mod profiles;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -1048,5 +1049,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(events_report, module)?)?;
     module.add_function(wrap_pyfunction!(pprof::pprof_report, module)?)?;
     module.add_function(wrap_pyfunction!(pprof::pprof_parses, module)?)?;
+    module.add_function(wrap_pyfunction!(profiles::memory_profiles, module)?)?;
+    module.add_function(wrap_pyfunction!(profiles::contention_report, module)?)?;
     Ok(())
 }

@@ -468,6 +468,13 @@ pub const ASSUMPTIONS: &[Assumption] = &[
         &["runtime/runtime.go"],
         "val atomic.Int64 }",
     ),
+    Assumption {
+        statement: "in front of that stand both clocks as the process began",
+        since: 22,
+        until: LAST,
+        files: &["runtime/runtime.go"],
+        proof: Proof::Text("startTicks int64 startTime int64 val atomic.Int64 }"),
+    },
     everywhere(
         "a goroutine's reason to wait is a place in a table that begins so",
         &["runtime/runtime2.go"],

@@ -64,6 +64,9 @@ fn status(number: u32) -> &'static str {
     }
 }
 
+/// Wait reasons that are counted out.
+const REASONS_SHOWN: usize = 6;
+
 /// Functions of the runtime that goroutines of the program begin with, or that call into it.
 const OURS: &[&str] = &[
     "runtime.main",
@@ -81,6 +84,7 @@ impl Reader<'_> {
     /// waiting for the same.
     pub(super) fn goroutines(&self, threads: &[ThreadRegisters]) -> Result<Profile, HeapError> {
         let (mut profile, all) = self.standing(threads)?;
+        profile.notes.extend(self.waiting(&all)?);
         let mut places: HashMap<(Rc<[u32]>, String), usize> = HashMap::new();
         for goroutine in all {
             let mut sample = goroutine.sample;
@@ -109,6 +113,46 @@ impl Reader<'_> {
             }
         }
         Ok(profile)
+    }
+
+    /// What goroutines wait for, the most frequent first, and since when.
+    fn waiting(&self, all: &[Standing]) -> Result<Option<String>, ReadError> {
+        let mut counts: HashMap<&str, u64> = HashMap::new();
+        for goroutine in all {
+            let word = match &*goroutine.wait_reason {
+                "" => goroutine.status,
+                reason => reason,
+            };
+            *counts.entry(word).or_default() += 1;
+        }
+        let mut counts: Vec<(&str, u64)> = counts.into_iter().collect();
+        counts.sort_unstable_by_key(|(word, count)| (std::cmp::Reverse(*count), *word));
+        if counts.is_empty() {
+            return Ok(None);
+        }
+        let shown: Vec<String> = counts
+            .iter()
+            .take(REASONS_SHOWN)
+            .map(|(word, count)| format!("{count} {word}"))
+            .collect();
+        let mut sentence = format!("Goroutines: {}", shown.join(", "));
+        if counts.len() > REASONS_SHOWN {
+            sentence.push_str(" and others");
+        }
+        sentence.push('.');
+        // Both are of the target's clock: nothing need be known of the time now.
+        let first = all.iter().filter_map(|one| one.waits_since_ns).min();
+        let collected = self.memstats("last_gc_nanotime")?;
+        if let (Some(first), Some(collected)) = (first, collected)
+            && let Some(waited) = collected.checked_sub(first).filter(|waited| *waited > 0)
+        {
+            let seconds = waited as f64 / 1e9;
+            sentence.push_str(&format!(
+                " The longest had waited for more than {seconds:.1} s when the last collection \
+                 ended."
+            ));
+        }
+        Ok(Some(sentence))
     }
 
     fn standing(&self, threads: &[ThreadRegisters]) -> Result<(Profile, Vec<Standing>), HeapError> {
@@ -180,17 +224,24 @@ impl Reader<'_> {
                 },
             });
         }
-        for (count, what) in [
-            (
+        let said = |count: u64, one: &str, more: &str| match count {
+            1 => format!("1 goroutine: {one}"),
+            _ => format!("{count} goroutines: {more}"),
+        };
+        if unknown > 0 {
+            notes.cut(said(
                 unknown,
-                "their stacks are not known: they run, and no thread was found that runs them",
-            ),
-            (cut, "the outer end of their stacks is missing"),
-            (labels_cut, "their labels are missing or not whole"),
-        ] {
-            if count > 0 {
-                notes.cut(format!("{count} goroutines: {what}"));
-            }
+                "its stack is not known: no thread was found that stands on it",
+                "their stacks are not known: no threads were found that stand on them",
+            ));
+        }
+        if cut > 0 {
+            let what = "the outer end of the stack is missing";
+            notes.cut(said(cut, what, what));
+        }
+        if labels_cut > 0 {
+            let what = "labels are missing or not whole";
+            notes.cut(said(labels_cut, what, what));
         }
         profile.locations = places.locations;
         profile.notes = notes.finish();

@@ -61,8 +61,22 @@ fn list(kind: Kind) -> &'static str {
     }
 }
 
+/// The target's clocks, both read now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock {
+    /// The processor's: `runtime.cputicks`.
+    pub ticks: i64,
+    /// CLOCK_MONOTONIC in nanoseconds: `runtime.nanotime`.
+    pub monotonic_ns: i64,
+}
+
+/// Nanoseconds that must have passed for the clocks to be compared (runtime/runtime.go,
+/// minTimeForTicksPerSecond).
+const COMPARABLE: i64 = 5_000_000;
+
 /// Reads a profile from memory: of [`Kind::Heap`], [`Kind::Block`], [`Kind::Mutex`] or
-/// [`Kind::Goroutine`]. `threads` are those that the system knows; only goroutines need them.
+/// [`Kind::Goroutine`]. `threads` are those that the system knows; only goroutines need them. With
+/// `clock`, of a process on this machine, ticks can be told without the process's help.
 ///
 /// Heap: allocations up to the last collection that was completed, as
 /// `runtime.MemProfile(p, true)` would return them now, scaled as `runtime/pprof` scales them
@@ -75,13 +89,13 @@ fn list(kind: Kind) -> &'static str {
 pub fn profile(
     types: &Types,
     memory: &dyn Memory,
-    threads: &[ThreadRegisters],
+    (threads, clock): (&[ThreadRegisters], Option<Clock>),
     kind: Kind,
 ) -> Result<Profile, HeapError> {
     let reader = Reader::new(types, memory)?;
     match kind {
         Kind::Heap => reader.heap(),
-        Kind::Block | Kind::Mutex => reader.waits(kind),
+        Kind::Block | Kind::Mutex => reader.waits(kind, clock),
         Kind::Goroutine => reader.goroutines(threads),
         _ => Err(HeapError::Unknown(
             "only heap, goroutine, block and mutex profiles are kept in memory".to_owned(),
@@ -257,16 +271,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `memstats.last_gc_unix`, where the debug information tells its place.
-    fn last_collection(&self) -> Result<Option<i64>, ReadError> {
+    /// A time of `memstats`, where the debug information tells its place.
+    fn memstats(&self, field: &str) -> Result<Option<i64>, ReadError> {
         let Ok(record) = self.large("mstats") else {
             return Ok(None);
         };
-        let place = record.field("last_gc_unix");
         let at = self
             .anchors
             .named("runtime.memstats")
-            .zip(place)
+            .zip(record.field(field))
             .map(|(at, place)| at.wrapping_add(place.offset));
         let value = self.word(at, 8)?;
         Ok(value
@@ -292,7 +305,7 @@ impl<'a> Reader<'a> {
                 ("inuse_space", "bytes"),
             ],
         );
-        profile.last_gc_ns = self.last_collection()?;
+        profile.last_gc_ns = self.memstats("last_gc_unix")?;
         let mut notes = Notes::default();
         let rate = self.word(self.anchors.rate(), 8)?;
         let rate = rate.filter(|rate| *rate <= RATE_MAX || (*rate as i64) < 0);
@@ -394,25 +407,71 @@ impl<'a> Reader<'a> {
         Ok(profile)
     }
 
-    /// Ticks of a second, as the process measured them; `None` if it has not yet.
-    fn ticks(&self) -> Result<Option<f64>, ReadError> {
+    /// Ticks of a second, as the process measured them, else by `clock`; `None` if neither
+    /// tells.
+    fn ticks(&self, clock: Option<Clock>) -> Result<Option<f64>, ReadError> {
         // On arm64 a tick is a nanosecond (runtime/os_linux_arm64.go, cputicks).
         if self.types.binary().arch() == Some("arm64") {
             return Ok(Some(1e9));
         }
         let record = self.large("ticksType").ok();
-        let place = record.and_then(|record| record.field("val"));
-        let at = self.anchors.ticks(place.map(|place| place.offset));
-        let value = self.word(at, 8)?;
+        let offset = record
+            .as_ref()
+            .and_then(|record| record.field("val"))
+            .map(|place| place.offset);
+        let at = self.anchors.ticks(offset);
         // A clock of more than 100 GHz is none.
-        Ok(value
-            .filter(|value| (1_000..100_000_000_000).contains(value))
-            .map(|value| value as f64))
+        let sound = |value: i64| (1_000_000..100_000_000_000).contains(&value);
+        let known = self.word(at, 8)?.map(|value| value as i64);
+        if let Some(known) = known.filter(|known| sound(*known)) {
+            return Ok(Some(known as f64));
+        }
+        // Since go1.22 the process notes both clocks when it begins, in front of the value
+        // (runtime/runtime.go, ticksType).
+        let minor = self
+            .types
+            .binary()
+            .version()
+            .and_then(|version| Some(version.release?.minor));
+        let (Some(clock), Some(at), Some(0), Some(22..)) = (clock, at, known, minor) else {
+            return Ok(None);
+        };
+        let word = |before: u64| self.word(at.checked_sub(before), 8);
+        let (Some(ticks), Some(time)) = (word(16)?, word(8)?) else {
+            return Ok(None);
+        };
+        let passed = clock.monotonic_ns.checked_sub(time as i64);
+        let counted = clock.ticks.checked_sub(ticks as i64);
+        let per_second = passed
+            .zip(counted)
+            .filter(|(passed, counted)| *passed >= COMPARABLE && *counted > 0)
+            .map(|(passed, counted)| counted as f64 * 1e9 / passed as f64);
+        Ok(per_second.filter(|found| sound(*found as i64)))
+    }
+
+    /// What was sampled, where the variable has a name and is not 1: then counts and delays are
+    /// estimates.
+    fn rate_of(&self, kind: Kind) -> Result<Option<String>, ReadError> {
+        let name = match kind {
+            Kind::Block => "runtime.blockprofilerate",
+            _ => "runtime.mutexprofilerate",
+        };
+        let rate = self.word(self.anchors.named(name), 8)?;
+        Ok(rate.map(|rate| rate as i64).and_then(|rate| match (kind, rate) {
+            (_, 1) => None,
+            (Kind::Block, 2..) => Some(format!(
+                "waits of less than {rate} ticks are noted by chance, and stand for more of them"
+            )),
+            (Kind::Mutex, 2..) => Some(format!(
+                "one wait for a lock in {rate} is noted, and stands for all of them"
+            )),
+            _ => Some("nothing is noted now: what is here is from before".to_owned()),
+        }))
     }
 
     /// `runtime.blockProfileInternal` and `mutexProfileInternal`.
-    fn waits(&self, kind: Kind) -> Result<Profile, HeapError> {
-        let ticks = self.ticks()?;
+    fn waits(&self, kind: Kind, clock: Option<Clock>) -> Result<Profile, HeapError> {
+        let ticks = self.ticks(clock)?;
         let unit = if ticks.is_some() {
             "nanoseconds"
         } else {
@@ -462,6 +521,8 @@ impl<'a> Reader<'a> {
             notes.cut(format!(
                 "there are no records: nothing was noted, which {set} begins"
             ));
+        } else {
+            notes.cut.extend(self.rate_of(kind)?);
         }
         profile.locations = places.locations;
         profile.notes = notes.finish();
