@@ -341,7 +341,7 @@ def events_report(
     """Tell what the event file at ``path`` holds; Ctrl-C ends with what was read."""
 
 def pprof_report(
-    sources: Sequence[tuple[str, bytes | None]],
+    sources: list[tuple[str, bytes | None]],
     exe: str | None,
     json: bool,
     raw: bool,

@@ -8,6 +8,11 @@ use pyo3::prelude::*;
 
 use crate::{Style, error, guard};
 
+/// An error that may quote what a file says.
+fn line(reason: impl std::fmt::Display) -> PyErr {
+    error(report::sanitize(&reason.to_string(), true))
+}
+
 /// The answer of `gomapscope pprof`: `sources` are names with their contents, or files to
 /// read. `limit` is a number of rows, below 0 for all, `None` for as many as fit a text.
 #[pyfunction]
@@ -28,9 +33,9 @@ pub(crate) fn pprof_report(
                 Some(bytes) => pprof::parse(&name, &bytes),
                 None => pprof::read(Path::new(&name)),
             };
-            let profile = profile.map_err(error)?;
+            let profile = profile.map_err(line)?;
             let explained = pprof::explain(&name, profile, exe.map(Path::new), &mut programs);
-            profiles.push(explained.map_err(error)?);
+            profiles.push(explained.map_err(line)?);
         }
         let limit = limit.map(|limit| u64::try_from(limit).ok());
         Ok(match json {
@@ -44,7 +49,7 @@ pub(crate) fn pprof_report(
 #[pyfunction]
 pub(crate) fn pprof_parses(name: &str, contents: &[u8]) -> PyResult<usize> {
     guard(|| {
-        let profile = pprof::parse(name, contents).map_err(error)?;
+        let profile = pprof::parse(name, contents).map_err(line)?;
         Ok(profile.samples.len())
     })
 }

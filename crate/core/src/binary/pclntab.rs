@@ -4,7 +4,7 @@
 //! later).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use once_cell::unsync::OnceCell;
 
@@ -480,6 +480,67 @@ impl FunctionTable {
             pc = function.entry.wrapping_add(u64::from(parent));
         }
         frames
+    }
+
+    /// The function that was inlined where the instruction at `pc` stands: of a call that was
+    /// inlined, stacks have the address of its mark (`inlinedCall.parentPc`), which is no call.
+    #[must_use]
+    pub fn inlined_at(&self, memory: &dyn Memory, pc: u64) -> Option<String> {
+        let tables = self.tables(memory)?;
+        let index = self.index_at(tables, pc)?;
+        let function = self.details(memory, tables, index)?;
+        let tree = self.data(memory, &function, FUNCDATA_INLINE_TREE)?;
+        if PCDATA_INLINE_INDEX >= function.values {
+            return None;
+        }
+        let at = function
+            .address
+            .checked_add(FUNC_LEN as u64 + 4 * u64::from(PCDATA_INLINE_INDEX))?;
+        let offset = self.abi.read_uint(memory, at, 4).ok()?;
+        let len = self.module.pc_tables.len.checked_sub(offset)?;
+        if offset == 0 {
+            return None;
+        }
+        let start = self.module.pc_tables.start.wrapping_add(offset);
+        let mut cursor = Cursor::new(memory, start, len.min(PC_TABLE_MAX));
+        let wanted = u32::try_from(pc.checked_sub(function.entry)?).ok()?;
+        let mut known = HashSet::new();
+        let mut value = -1_i32;
+        let mut first = true;
+        // Each round consumes two bytes and more.
+        loop {
+            let delta = cursor.varint()?;
+            if delta == 0 && !first {
+                return None;
+            }
+            first = false;
+            let signed = if delta & 1 != 0 {
+                !(delta >> 1)
+            } else {
+                delta >> 1
+            };
+            value = value.wrapping_add(signed as i32);
+            cursor.varint()?;
+            let mut inlined = u64::try_from(value)
+                .ok()
+                .filter(|index| known.insert(*index));
+            // Those that it is inlined into, which may have no instruction of their own.
+            while let Some(index) = inlined {
+                let entry = tree.checked_add(index.checked_mul(INLINED_LEN)?)?;
+                let mut bytes = [0; INLINED_LEN as usize];
+                memory.read(entry, &mut bytes).ok()?;
+                let half = |at| Some(self.abi.uint_at(&bytes, at, 4)? as u32);
+                let (name, parent) = (half(4)?, half(8)?);
+                if parent == wanted {
+                    return tables.text(name);
+                }
+                let parent = function.entry.wrapping_add(u64::from(parent));
+                inlined = self
+                    .noted(memory, tables, &function, PCDATA_INLINE_INDEX, parent)
+                    .and_then(|index| u64::try_from(index).ok())
+                    .filter(|index| known.insert(*index));
+            }
+        }
     }
 
     /// `funcline1`.

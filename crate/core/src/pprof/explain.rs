@@ -24,6 +24,9 @@ impl Programs {
                 return Err(format!("there is no file {}", path.display()));
             }
             let binary = Binary::open(path).map_err(|error| error.to_string())?;
+            if !binary.is_go() {
+                return Err(format!("{} is not a Go program", path.display()));
+            }
             Program::open(Rc::new(binary)).map(Rc::new)
         };
         self.known

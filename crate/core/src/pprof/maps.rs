@@ -363,6 +363,11 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
                 None if is_runtime(&function) => Verdict::Other,
                 None => Verdict::Unknown(NOT_RUNTIME),
             },
+            Some(Call::Inlined { function }) => match operation(&function) {
+                Some(_) => Verdict::Map(Evidence::Call, place(first, None), function),
+                None if is_runtime(&function) => Verdict::Other,
+                None => Verdict::Unknown(NOT_RUNTIME),
+            },
             Some(Call::Indirect) => Verdict::Unknown(INDIRECT),
             Some(Call::Unknown) => Verdict::Unknown(match program {
                 Some((program, _)) if program.binary().arch() != Some("amd64") => NO_CODE,
@@ -409,9 +414,22 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
     }
 }
 
+/// A function as the runtime's texts name it: `fill[...]` for all it was instantiated for
+/// (runtime/symtab.go, `funcNameForPrint`). Protobuf profiles name each, as the compiler does.
+fn shown(function: &Rc<str>) -> Rc<str> {
+    match (function.find('['), function.rfind(']')) {
+        (Some(begin), Some(end)) if begin < end => {
+            let before = function.get(..begin).unwrap_or_default();
+            let behind = function.get(end + 1..).unwrap_or_default();
+            Rc::from(format!("{before}[...]{behind}"))
+        }
+        _ => function.clone(),
+    }
+}
+
 fn place(line: &Line, map_type: Option<Rc<str>>) -> Place {
     Place {
-        function: line.function.clone(),
+        function: shown(&line.function),
         file: line.file.clone(),
         line: line.line,
         map_type,
@@ -454,14 +472,14 @@ fn work(profile: &Profile, result: &mut Attribution) {
         };
         let at = caller.unwrap_or(call);
         let key = (
-            at.function.clone(),
+            shown(&at.function),
             at.file.clone(),
             at.line,
             operation,
             call.function.clone(),
         );
         let row = rows.entry(key).or_insert_with(|| Work {
-            function: at.function.clone(),
+            function: shown(&at.function),
             file: at.file.clone(),
             line: at.line,
             operation,
@@ -521,10 +539,11 @@ impl Attribution {
 
     /// What this profile can and cannot say.
     fn tell(&mut self, profile: &Profile) {
+        let (sites, work) = (self.sites.is_empty(), self.work.is_empty());
         let mut tell = |text: &str| self.notes.push(text.to_owned());
         match (profile.kind, profile.origin) {
             (Kind::Heap, origin) => {
-                if origin == Origin::Proto && !self.sites.is_empty() {
+                if origin == Origin::Proto && !sites {
                     tell(
                         "Of this format the runtime's functions are left out: a call into a map \
                          counts with all it allocates, which includes the few objects a \
@@ -543,10 +562,17 @@ impl Attribution {
                 "Time in a function of maps includes what it calls: hashing, comparing, \
                  allocating, helping the collector.",
             ),
-            (Kind::Block | Kind::Mutex, _) => tell(
-                "Functions of maps never wait; look for the lock around the map in the program's \
-                 own functions.",
-            ),
+            (Kind::Block | Kind::Mutex, _) => {
+                if !work {
+                    tell(
+                        "What stands here are locks of the runtime's own, such as its allocator's.",
+                    );
+                }
+                tell(
+                    "Maps have no lock that is waited for; look for the one around the map in \
+                     the program's own functions.",
+                );
+            }
             _ => {}
         }
     }

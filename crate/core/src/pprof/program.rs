@@ -31,6 +31,11 @@ pub enum Call {
         /// The map type whose descriptor it is given first, as Go prints it.
         map_type: Option<Rc<str>>,
     },
+    /// What was called there was inlined.
+    Inlined {
+        /// The function.
+        function: Rc<str>,
+    },
     /// It goes through a register or memory.
     Indirect,
     /// There is no call at that address, or nothing can be said for this architecture.
@@ -163,7 +168,16 @@ impl Program {
         if let Some(known) = self.calls.borrow().get(&address) {
             return known.clone();
         }
-        let call = self.decode(address).unwrap_or(Call::Unknown);
+        let inlined = self
+            .tables
+            .iter()
+            .find_map(|table| table.inlined_at(&*self.memory, address));
+        let call = match inlined {
+            Some(function) => Call::Inlined {
+                function: function.into(),
+            },
+            None => self.decode(address).unwrap_or(Call::Unknown),
+        };
         self.calls.borrow_mut().insert(address, call.clone());
         call
     }

@@ -192,6 +192,18 @@ impl Page<'_> {
         let (maps, total) = (self.attribution.maps, self.attribution.total());
         let known = self.attribution.unknown.alloc_bytes == 0;
         let mut line = self.line();
+        if !known && self.attribution.sites.is_empty() {
+            line.push(
+                Role::Highlight,
+                &format!(
+                    "What maps have of {} in use is not known.",
+                    bytes(total.inuse_bytes)
+                ),
+            );
+            line.fold(self.style, 0, 2, text);
+            self.reasons(text);
+            return;
+        }
         line.push(Role::Plain, "Maps have ");
         let bound = if known { "" } else { "at least " };
         line.push(
@@ -210,6 +222,10 @@ impl Page<'_> {
             ),
         );
         line.fold(self.style, 0, 2, text);
+        self.reasons(text);
+    }
+
+    fn reasons(&self, text: &mut String) {
         for (reason, figures) in &self.attribution.reasons {
             self.line()
                 .with(
@@ -233,7 +249,6 @@ impl Page<'_> {
             Column::new("in use", Align::Right, Role::Plain),
             Column::new("objects", Align::Right, Role::Plain),
             Column::new("allocated", Align::Right, Role::Plain),
-            Column::new("evidence", Align::Left, Role::Metadata),
             Column::new("where", Align::Left, Role::Plain),
         ]);
         let shown = sites.len().min(usize::try_from(rows).unwrap_or(usize::MAX));
@@ -243,13 +258,12 @@ impl Page<'_> {
                 bytes(site.figures.inuse_bytes),
                 signed(site.figures.inuse_objects),
                 bytes(site.figures.alloc_bytes),
-                site.evidence.word().to_owned(),
                 place(&site.place.function, &site.place.file, site.place.line),
             ]
         };
         for site in shown {
             let cells = cells(site);
-            table.fit(cells.get(..4).unwrap_or_default());
+            table.fit(cells.get(..3).unwrap_or_default());
         }
         text.push('\n');
         table.head(self.style).render(self.style, text);
@@ -257,28 +271,23 @@ impl Page<'_> {
             table.row(self.style, &cells(site)).render(self.style, text);
             let mut more = self.line();
             more.space(6);
-            let mut any = false;
+            more.push(Role::Metadata, site.evidence.word());
             if let Some(map_type) = &site.place.map_type {
-                more.push(Role::Metadata, map_type);
-                any = true;
+                more.space(2);
+                more.push(Role::Plain, map_type);
             }
             if churns(&site.figures) {
-                if any {
-                    more.space(2);
-                }
                 let times = match site.figures.inuse_bytes {
-                    0 => "keeps none of it".to_owned(),
+                    ..=0 => "keeps nothing".to_owned(),
                     kept => format!(
                         "allocated {} times what it keeps",
-                        signed(site.figures.alloc_bytes / kept.max(1))
+                        signed(site.figures.alloc_bytes / kept)
                     ),
                 };
+                more.space(2);
                 more.push(Role::Light, &format!("churns: {times}"));
-                any = true;
             }
-            if any {
-                more.render(self.style, text);
-            }
+            more.render(self.style, text);
         }
         self.cut(shown.len(), sites.len(), "call site", text);
     }
