@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import cores
 import pytest
 
+import gdbtool
 import toolchains
 
 PROFILES = Path(__file__).parent / "go" / "profiles"
@@ -353,3 +354,38 @@ def test_damaged_records_are_told(profiledump: Path, tmp_path: Path) -> None:
     assert "panicked" not in done.stderr
     damaged.core.unlink()
     specimen.core.unlink()
+
+
+@pytest.mark.parametrize("label", ["1.22.10", "1.27.3"])
+def test_ticks_of_a_live_process_are_times(label: str, tmp_path: Path) -> None:
+    """At rate 1 a program that writes no profile never measures its clock."""
+    program = toolchains.build(PROFILES, label)
+    printed = tmp_path / "printed"
+    before = [f"file {program}", "break main.stand", f"run {tmp_path} stand > {printed}"]
+    with gdbtool.Session(before) as gdb:
+        out = tmp_path / "block.pb.gz"
+        document = gdb.json(f"go-map-pprof block -json -o {out}")
+        (profile,) = document["profiles"]
+        assert profile["sample_types"][1] == {"name": "delay", "unit": "nanoseconds"}
+    matched = re.search(r"WAITED (\d+) (\d+)", printed.read_text())
+    assert matched is not None
+    least, most = int(matched[1]), int(matched[2])
+    raw = subprocess.run(
+        [toolchains.ensure("1.27.3"), "tool", "pprof", "-raw", out],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=toolchains.environment("1.27.3"),
+    ).stdout
+    delays = [int(row[1]) for row in re.findall(r"^\s+(\d+)\s+(\d+): ", raw, re.MULTILINE)]
+    assert least <= max(delays) <= most * 1.001
+
+
+def test_ticks_of_a_core_stay_ticks(profiledump: Path, tmp_path: Path) -> None:
+    specimen = crash("1.27.3", "symbols", tmp_path, 0, "ticks")
+    block = dump(profiledump, specimen)["block"]
+    specimen.core.unlink()
+    assert block["types"][1] == ["delay", "ticks"]
+    assert any("delays are in ticks" in note for note in block["notes"])
+    assert all(sample["values"] == sample["raw"] for sample in block["samples"])
+    assert any(line[0] == "main.wait" for sample in block["samples"] for line in frames(sample))

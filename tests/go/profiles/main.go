@@ -9,10 +9,12 @@
 //	stacks.txt      runtime.Stack
 //
 // A second argument "silent" asks the runtime for nothing: what is known then is what the program
-// did.
+// did. With "ticks" a goroutine waits for another, the program prints how many nanoseconds that was
+// at least and at most, and panics; with "stand" it stands in stand instead.
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -186,6 +188,30 @@ func waiting() int {
 	return count
 }
 
+// Wait is held up by a sleep of another goroutine.
+//
+//go:noinline
+func wait(c chan int) int { return <-c }
+
+func ticks() {
+	runtime.SetBlockProfileRate(1)
+	c := make(chan int)
+	go func() {
+		// Until the other one waits.
+		for stack := make([]byte, 1<<16); !bytes.Contains(stack[:runtime.Stack(stack, true)], []byte("[chan receive")); {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(100 * time.Millisecond)
+		c <- 1
+	}()
+	begin := time.Now()
+	wait(c)
+	fmt.Printf("WAITED %d %d\n", 100*time.Millisecond, time.Since(begin))
+}
+
+//go:noinline
+func stand() { select {} }
+
 func words(stack []uintptr) []uint64 {
 	result := make([]uint64, len(stack))
 	for i, pc := range stack {
@@ -218,11 +244,21 @@ func waits(profile func([]runtime.BlockProfileRecord) (int, bool)) []record {
 func main() {
 	debug.SetGCPercent(-1)
 	dir := os.Args[1]
-	silent := len(os.Args) > 2
+	mode := ""
+	if len(os.Args) > 2 {
+		mode = os.Args[2]
+	}
+	if mode == "ticks" || mode == "stand" {
+		ticks()
+		if mode == "stand" {
+			stand()
+		}
+		panic("stop")
+	}
 	fill(5000)
 	fillTexts(300)
 	known()
-	if silent {
+	if mode == "silent" {
 		known()
 		panic("stop")
 	}
