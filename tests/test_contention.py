@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -199,7 +200,7 @@ def test_memory_tells_the_same_as_files(label: str, stripped: bool, made: Made) 
     for function in (PUT, GET, SET):
         for key in ("holds", "waits", "waiting_now", "lock_lines", "unlock_lines", "deferred"):
             assert rows[function][key] == expected[function][key], (function, key)
-    assert [note for note in memory["notes"] if "no cpu profile" in note]
+    assert [note for note in memory["notes"] if "no CPU profile" in note]
 
 
 def test_profiles_of_a_core(made: Made, tmp_path: Path) -> None:
@@ -234,16 +235,25 @@ def test_profiles_of_a_core(made: Made, tmp_path: Path) -> None:
     assert "gomapscope pprof cpu: it takes one of heap, goroutine, block, mutex." in refused
 
 
-@pytest.mark.parametrize("where", ["live", "core"])
+@contextlib.contextmanager
+def session(where: str, specimen: Specimen, folder: Path) -> Iterator[gdbtool.Session]:
+    """A gdb whose program has done its work; its own profiles go to ``folder``."""
+    before = [f"file {specimen.program}"]
+    with contextlib.ExitStack() as stack:
+        if where == "core":
+            before.append(f"core-file {specimen.core}")
+        elif where == "remote":
+            port = stack.enter_context(gdbtool.gdbserver(specimen.program, folder))
+            remote = f"target remote 127.0.0.1:{port}"
+            before += [remote, "break runtime.gopanic", "continue"]
+        else:
+            before += ["break main.stand", f"run {folder} stand"]
+        yield stack.enter_context(gdbtool.Session(before))
+
+
+@pytest.mark.parametrize("where", ["live", "core", "remote"])
 def test_gdb_answers(where: str, made: Made, tmp_path: Path) -> None:
-    specimen = made("1.27.3", False)
-    if where == "core":
-        before = [f"file {specimen.program}", f"core-file {specimen.core}"]
-    else:
-        # The fixture's own profiles go elsewhere.
-        before = [f"file {specimen.program}", f"run {tmp_path} stand"]
-        before = [before[0], "break main.stand", before[1]]
-    with gdbtool.Session(before) as gdb:
+    with session(where, made("1.27.3", False), tmp_path) as gdb:
         found = gdb.json("go-map-pprof -contention -json")
         rows = by_name(found["guarded"])
         assert found["guarded"][0]["function"] in (PUT, GET)

@@ -19,7 +19,9 @@ pub fn complete(command: &str, line: &str, word: &str) -> Option<Vec<String>> {
             words.iter().map(|&word| word.to_owned()).collect()
         }
         Before::Value(Value::Count) => vec!["unlimited".to_owned()],
-        Before::Value(Value::Type) | Before::Expression => return expression(definition),
+        Before::Value(Value::Type) | Before::Expression => {
+            return expression(definition, word);
+        }
         Before::Value(_) => Vec::new(),
         Before::Start(given) => {
             if let (false, Operand::Word(words)) = (token.starts_with('-'), definition.operand) {
@@ -56,10 +58,10 @@ fn words_for(words: &[&str], token: &str, word: &str) -> Vec<String> {
     list
 }
 
-fn expression(definition: &Definition) -> Option<Vec<String>> {
+fn expression(definition: &Definition, word: &str) -> Option<Vec<String>> {
     match definition.operand {
         Operand::None => Some(Vec::new()),
-        Operand::Word(words) => Some(words.iter().map(|&word| word.to_owned()).collect()),
+        Operand::Word(words) => Some(words_for(words, word, word)),
         _ => None,
     }
 }
@@ -146,6 +148,16 @@ mod tests {
         assert_eq!(of("-limit ", "").unwrap(), "unlimited");
         assert_eq!(of("-range ", "").unwrap(), "");
         assert_eq!(of("-type map", "map"), None);
+    }
+
+    #[test]
+    fn kinds_are_words() {
+        let of = |line: &str, word: &str| list("go-map-pprof", line, word);
+        assert_eq!(of("", "").unwrap(), "block goroutine heap mutex");
+        assert_eq!(of("-json m", "m").unwrap(), "mutex");
+        assert_eq!(of("-- h", "h").unwrap(), "heap");
+        assert_eq!(of("-c", "-c").unwrap(), "-contention");
+        assert_eq!(of("x", "x").unwrap(), "");
     }
 
     #[test]

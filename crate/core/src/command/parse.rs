@@ -1115,6 +1115,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn profiles_are_named() {
+        let of = |line: &str| ok("go-map-pprof", line);
+        assert!(of("").expressions.is_empty());
+        assert_eq!(of("-json gor").expressions, ["goroutine"]);
+        assert_eq!(
+            of("block -o b.pb.gz").options.output.as_deref(),
+            Some("b.pb.gz")
+        );
+        assert!(of("-contention").options.contention);
+        let no = |line: &str| parse("go-map-pprof", line).unwrap_err().to_string();
+        assert_eq!(
+            no("cpu"),
+            "go-map-pprof cpu: it takes one of heap, goroutine, block, mutex."
+        );
+        assert!(no("heap block").contains("it takes one of"));
+        assert!(no("-contention heap").contains("all kinds together"));
+        assert!(no("-contention -o x").contains("contradict"));
+        assert!(no("heap -force").contains("-o FILE"));
+    }
+
+    #[test]
     fn a_scan_is_chosen_and_ranked() {
         let of = |line: &str| ok("go-map-scan", line).options;
         let options = of("-type 'map[string]int' -min 1.5M -sort len -top 3 -garbage -holders");

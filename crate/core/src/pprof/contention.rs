@@ -398,10 +398,13 @@ impl Code {
     }
 }
 
+/// A function, the first address of the code that it is part of, and how far is followed.
+type CodeKey = (Rc<str>, u64, usize);
+
 /// The code of functions, each read once.
 struct Reader<'p> {
     program: Option<&'p Program>,
-    known: RefCell<HashMap<(Rc<str>, u64), Rc<Code>>>,
+    known: RefCell<HashMap<CodeKey, Rc<Code>>>,
     left: Cell<u32>,
 }
 
@@ -411,7 +414,7 @@ impl Reader<'_> {
     fn code(&self, function: &Rc<str>, address: u64, depth: usize) -> Option<Rc<Code>> {
         let program = self.program.filter(|_| address != 0)?;
         let entry = program.function_at(address)?.entry;
-        let key = (Rc::clone(function), entry ^ (depth as u64) << 60);
+        let key = (Rc::clone(function), entry, depth);
         if let Some(known) = self.known.borrow().get(&key) {
             return Some(Rc::clone(known));
         }
@@ -556,6 +559,9 @@ fn matters(operation: Operation) -> bool {
     !matches!(operation, Operation::Make | Operation::Other)
 }
 
+/// What is called, where, and by which function in between.
+type UseKey = (Rc<str>, At, Option<Rc<str>>);
+
 /// What is gathered of one function.
 #[derive(Default)]
 struct Gathered {
@@ -565,8 +571,7 @@ struct Gathered {
     in_map_now: i64,
     time: Time,
     map_bytes: i64,
-    /// By call, place and function in between.
-    uses: BTreeMap<(Rc<str>, At, Option<Rc<str>>), UseFigures>,
+    uses: BTreeMap<UseKey, UseFigures>,
     /// Where its code was seen.
     addresses: BTreeSet<u64>,
     growth: Vec<(At, i64)>,
@@ -670,7 +675,10 @@ fn notes(inputs: &[Input], reader: &Reader<'_>, result: &mut Contention) {
         (Kind::Cpu, "how long maps grow while a lock may be held"),
     ] {
         if !has(kind) {
-            let word = kind_word(kind);
+            let word = match kind {
+                Kind::Cpu => "CPU",
+                _ => kind_word(kind),
+            };
             result
                 .notes
                 .push(format!("There is no {word} profile: {what} is not known."));
