@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import __version__, console, native, profiles, traces
+from . import __version__, console, contention, native, profiles, traces
 from .errors import Error, one_line
 
 if TYPE_CHECKING:
@@ -132,6 +132,9 @@ SUBCOMMANDS = (
         "them. Lookups are as fast as before.",
         _instrument_options,
         _instrument,
+    ),
+    Subcommand(
+        "contention", contention.SUMMARY, contention.DETAIL, contention.options, contention.run
     ),
     Subcommand("pprof", profiles.SUMMARY, profiles.DETAIL, profiles.options, profiles.run),
     Subcommand("trace", traces.SUMMARY, traces.DETAIL, traces.options, traces.run),

@@ -214,6 +214,60 @@ DEFINITIONS: list[dict[str, str]] = [
         ),
     },
     {
+        "name": "go-map-pprof",
+        "summary": "Tell what maps take from the profiles that Go's runtime keeps in memory.",
+        "expression": "word",
+        "help": (
+            "Tell what maps take from the profiles that Go's runtime keeps in memory.\n"
+            "\n"
+            "Usage: go-map-pprof [OPTION]... [heap|goroutine|block|mutex]\n"
+            "\n"
+            "Go's runtime notes one allocation in 512 KiB with its calls\n"
+            "(runtime.MemProfileRate), and all goroutines; waits for locks and channels if\n"
+            "the program asked for it (runtime.SetBlockProfileRate,\n"
+            "SetMutexProfileFraction). This command reads those records out of a process, a\n"
+            "core or a remote one: the program need not serve them. KIND is heap unless it\n"
+            "is given.\n"
+            "\n"
+            "Files from /debug/pprof lack the runtime's own functions; memory has them, so\n"
+            "what is of maps is known and not guessed.\n"
+            "\n"
+            "Options:\n"
+            "  -contention\n"
+            "    Instead of one profile, tell which functions wait for locks and also work\n"
+            "    on maps: from all of them.\n"
+            "\n"
+            "  -force\n"
+            "    Overwrite the FILE of -o.\n"
+            "\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else; it lists all unless -limit is\n"
+            "    given.\n"
+            "\n"
+            "  -limit N\n"
+            "    List at most N rows; 0 or unlimited lists all. The default is 20, with\n"
+            "    -contention 10.\n"
+            "\n"
+            "  -o FILE\n"
+            "    Write the profile to FILE too, for go tool pprof.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-pprof\n"
+            "    Bytes of maps by the call that allocated them.\n"
+            "  go-map-pprof goroutine\n"
+            "    Goroutines that are in functions of maps.\n"
+            "  go-map-pprof -contention\n"
+            "    Which functions wait for a lock and work on a map.\n"
+            "  go-map-pprof heap -o heap.pb.gz\n"
+            "    The whole profile for go tool pprof -http=: heap.pb.gz.\n"
+            "\n"
+            "The heap is as of the last collection that was completed, as\n"
+            "runtime.MemProfile has it, and sampled bytes are scaled to what they stand\n"
+            "for. A program that never uses its heap profile has none: the linker turns it\n"
+            "off."
+        ),
+    },
+    {
         "name": "go-map-ring",
         "summary": "List what the flight recorder in the program kept: growths, splits, frees.",
         "expression": "optional",

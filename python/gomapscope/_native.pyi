@@ -1,6 +1,6 @@
 """The native module: reads executables, walks maps, renders. It never writes to the target."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 __version__: str
@@ -400,6 +400,27 @@ def pprof_report(
 
 def pprof_parses(name: str, contents: bytes) -> int:
     """Count the samples of a profile; an :class:`Error` says why it is none."""
+
+def memory_profiles(
+    request: Request,
+    target: Target,
+    threads: list[tuple[int, dict[str, int]]] | None,
+    style: Style,
+    monotonic: int | None = None,
+) -> str:
+    """Answer ``go-map-pprof``; ``threads`` as for ``scan``, ``None`` for those of a core.
+
+    ``monotonic`` is CLOCK_MONOTONIC in nanoseconds where the target has the same.
+    """
+
+def contention_report(
+    sources: Sequence[tuple[str, bytes | None]],
+    exe: str | None,
+    json: bool,
+    limit: int | None,
+    style: Style,
+) -> str:
+    """Which functions wait for locks and work on maps; ``limit`` below 0 is all of them."""
 
 def assumptions_json() -> str:
     """What is assumed of Go's runtime: a JSON list, for the tests and ARCHITECTURE.md."""

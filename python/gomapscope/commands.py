@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STATUS = "go-map"
 LAYOUT = "go-map-layout"
+PPROF = "go-map-pprof"
 RING = "go-map-ring"
 SCAN = "go-map-scan"
 SNAPSHOT = "go-map-snapshot"
@@ -51,6 +52,9 @@ def run(
     try:
         if command == SCAN:
             _scan(request, from_tty, write)
+            return
+        if command == PPROF:
+            _profiles(request, from_tty, write)
             return
         if command in (SNAPSHOT, DIFF):
             from . import snapshots
@@ -98,6 +102,20 @@ def _scan(request: _native.Request, from_tty: bool, write: Callable[[str], objec
     target = session.target(program)
     threads, missing = registers.collect(program.binary.arch)
     target.scan(request, threads, missing, terminal.style(from_tty), write)
+
+
+def _profiles(request: _native.Request, from_tty: bool, write: Callable[[str], object]) -> None:
+    """The profiles that the runtime keeps."""
+    from . import _native, snapshots
+
+    request.check_output()
+    program = session.find_program()
+    session.require_stopped()
+    target = session.target(program)
+    threads, _ = registers.collect(program.binary.arch)
+    style = terminal.style(from_tty)
+    now = snapshots.monotonic()
+    write(_native.memory_profiles(request, target, threads, style, now))
 
 
 def _maps(command: str, request: _native.Request) -> tuple[_native.Target, list[_native.Map]]:

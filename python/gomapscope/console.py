@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "go-map-"
 _LAYOUT = "go-map-layout"
+_PPROF = "go-map-pprof"
 _RING = "go-map-ring"
 _SCAN = "go-map-scan"
 _SNAPSHOT = "go-map-snapshot"
@@ -91,12 +92,15 @@ class Place(NamedTuple):
 
 
 def names() -> dict[str, str]:
-    """Subcommands on a core file and what they answer; a core cannot be traced."""
+    """Subcommands on a core file and what they answer.
+
+    A core cannot be traced, and ``gomapscope pprof`` reads files, too.
+    """
     return {
         str(definition["name"])[len(_PREFIX) :]: str(definition["summary"])
         for definition in DEFINITIONS
         if str(definition["name"]).startswith(_PREFIX)
-        and str(definition["name"]).split()[0] not in (_TIMELINE, _TRACE)
+        and str(definition["name"]).split()[0] not in (_PPROF, _TIMELINE, _TRACE)
     }
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
+from typing import Optional
 
 from . import console, native
+from .arguments import argument_line
 from .errors import Error, one_line
 
 SUMMARY = "tell what maps hold, allocate and cost, from profiles"
@@ -30,9 +33,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files",
         metavar="FILE",
-        nargs="+",
+        nargs="*",
         help="a profile, or the http:// or https:// address of one, such as "
-        "'http://localhost:6060/debug/pprof/heap?debug=1'",
+        "'http://localhost:6060/debug/pprof/heap?debug=1'; with -core, one of heap, "
+        "goroutine, block, mutex",
+    )
+    parser.add_argument(
+        "-core", metavar="CORE", help="read the profile out of a core file instead of FILEs"
     )
     parser.add_argument(
         "-exe", metavar="EXE", help="the program (default: the file that the profile names)"
@@ -42,11 +49,16 @@ def options(parser: argparse.ArgumentParser) -> None:
         "-raw", action="store_true", help="with -json: the samples and places of each profile, too"
     )
     parser.add_argument(
-        "-limit", metavar="N", type=_rows, help="how many rows; all shows every one (default: 20)"
+        "-limit", metavar="N", type=rows, help="how many rows; all shows every one (default: 20)"
     )
+    parser.add_argument(
+        "-o", metavar="OUT", help="with -core: write the profile to OUT, for go tool pprof"
+    )
+    parser.add_argument("-force", action="store_true", help="with -o: replace OUT")
 
 
-def _rows(text: str) -> int:
+def rows(text: str) -> int:
+    """The value of ``-limit``; all is below 0."""
     if text == "all":
         return -1
     value = int(text.replace("_", ""))
@@ -60,19 +72,71 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.raw and not chosen.json:
         raise Error("-raw is for -json.")
     files: Sequence[str] = chosen.files
+    if chosen.core is not None:
+        return _core(chosen)
+    if chosen.o is not None or chosen.force:
+        raise Error("-o and -force are for -core: a FILE is a profile already.")
+    if not files:
+        raise Error("a profile is needed: gomapscope pprof FILE..., or -core CORE.")
 
     def answer() -> None:
         native.require()
         from . import _native
 
-        sources = [(name, fetched(name) if is_address(name) else None) for name in files]
         try:
             text = _native.pprof_report(
-                sources, chosen.exe, chosen.json, chosen.raw, chosen.limit, console._style()
+                sources(files), chosen.exe, chosen.json, chosen.raw, chosen.limit, console._style()
             )
         except _native.Error as error:
             raise Error(one_line(error)) from None
         console._writer()(text)
+
+    return console._guarded(answer)
+
+
+def sources(files: Sequence[str]) -> list[tuple[str, Optional[bytes]]]:
+    """Names of profiles, with the contents of those that a server has."""
+    return [(name, fetched(name) if is_address(name) else None) for name in files]
+
+
+def common(chosen: argparse.Namespace) -> list[str]:
+    """The options that the command in gdb has, too."""
+    words = ["-json"] if chosen.json else []
+    if chosen.limit is not None:
+        words += ["-limit", "unlimited" if chosen.limit < 0 else str(chosen.limit)]
+    return words
+
+
+def of_core(core: str, program: Optional[str], words: Sequence[str]) -> str:
+    """The answer of ``go-map-pprof`` for a core."""
+    from . import _native
+
+    progress = console._Progress()
+    again = f"-core {shlex.quote(core)} "
+    try:
+        request = _native.parse("go-map-pprof", argument_line(words, False))
+        request.check_output()
+        target, _ = _native.Target.of_core(core, program, again, progress)
+        return _native.memory_profiles(request, target, None, console._style())
+    except _native.Error as error:
+        raise Error(one_line(error).replace("go-map-pprof", "gomapscope pprof")) from None
+    finally:
+        progress("")
+
+
+def _core(chosen: argparse.Namespace) -> int:
+    """Answer the subcommand for a core; the exit status."""
+    if chosen.raw:
+        raise Error("-raw is for FILEs.")
+
+    def answer() -> None:
+        native.require()
+        words = common(chosen)
+        if chosen.o is not None:
+            words += ["-o", chosen.o]
+        if chosen.force:
+            words.append("-force")
+        console._writer()(of_core(chosen.core, chosen.exe, [*words, *chosen.files]))
 
     return console._guarded(answer)
 

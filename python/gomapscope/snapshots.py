@@ -62,6 +62,11 @@ def clocks() -> tuple[int, int, int]:
     return best
 
 
+def monotonic() -> int | None:
+    """CLOCK_MONOTONIC in nanoseconds, of a process on this machine that has our clocks."""
+    return None if local_pid() is None else time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
 def subject(
     missing: list[tuple[str, str]] | None = None, notes: list[str] | None = None
 ) -> _native.Subject:

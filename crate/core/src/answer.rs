@@ -52,6 +52,7 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
         Command::Layout => layout(request, map, look, write),
         // Answered for a process or for files, not for a map.
         Command::Diff
+        | Command::Pprof
         | Command::Ring
         | Command::Scan
         | Command::Snapshot

@@ -2,14 +2,27 @@
 //!
 //! `Py_buffer` entered the stable ABI in 3.11 and pyo3 offers it only from
 //! there on, but the symbols and the structure are the same in every CPython from 3.9 to
-//! 3.14 (`Include/cpython/object.h`, `Include/pybuffer.h`). This file is the only place
-//! of the project that holds `unsafe` code.
+//! 3.14 (`Include/cpython/object.h`, `Include/pybuffer.h`). And the processor's own clock. This
+//! file is the only place of the project that holds `unsafe` code.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void};
 
 use pyo3::ffi::{Py_ssize_t, PyObject};
 use pyo3::prelude::*;
+
+/// What the processor's clock shows, as `runtime.cputicks` of amd64 reads it.
+pub(crate) fn ticks() -> Option<i64> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // Safety: the instruction is part of the architecture and reads no memory.
+        #[allow(unused_unsafe, reason = "it is a safe function in later releases")]
+        let now = unsafe { std::arch::x86_64::_rdtsc() };
+        i64::try_from(now).ok()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
 
 #[repr(C)]
 struct PyBuffer {

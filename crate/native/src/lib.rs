@@ -5,6 +5,7 @@ mod exectrace;
 mod ffi;
 mod memory;
 mod pprof;
+mod profiles;
 mod timeline;
 mod trace;
 
@@ -1080,5 +1081,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(timeline::answer_timeline, module)?)?;
     module.add_function(wrap_pyfunction!(timeline::timeline_ready, module)?)?;
     module.add_function(wrap_pyfunction!(exectrace::exec_trace, module)?)?;
+    module.add_function(wrap_pyfunction!(profiles::memory_profiles, module)?)?;
+    module.add_function(wrap_pyfunction!(profiles::contention_report, module)?)?;
     Ok(())
 }

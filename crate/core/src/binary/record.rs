@@ -445,6 +445,33 @@ pub(crate) const BUCKET_21: Declared = Declared {
            uintptr size uintptr nstk uintptr }",
 };
 
+/// Of go1.21 to go1.26: what is counted of the allocations of one stack in one cycle.
+pub(crate) const CYCLE_21: Declared = Declared {
+    name: "memRecordCycle",
+    since: 21,
+    until: 26,
+    files: &["runtime/mprof.go"],
+    text: "type memRecordCycle struct { allocs, frees uintptr alloc_bytes, free_bytes uintptr }",
+};
+
+/// Of go1.27: bytes follow from the size.
+pub(crate) const CYCLE_27: Declared = Declared {
+    name: "memRecordCycle",
+    since: 27,
+    until: 27,
+    files: &["runtime/mprof.go"],
+    text: "type memRecordCycle struct { allocs, frees uintptr }",
+};
+
+/// Of go1.21 to go1.27: what is counted of the waits of one stack.
+pub(crate) const WAITS_21: Declared = Declared {
+    name: "blockRecord",
+    since: 21,
+    until: 27,
+    files: &["runtime/mprof.go"],
+    text: "type blockRecord struct { count float64 cycles int64 }",
+};
+
 /// Of go1.21 to go1.27: what a function's tables begin with. Never in need of debug
 /// information, which does not know the tables.
 pub(crate) const FUNC_21: Declared = Declared {
@@ -490,6 +517,9 @@ const ALL: &[Declared] = &[
     FINBLOCK_21,
     FINBLOCK_25,
     BUCKET_21,
+    CYCLE_21,
+    CYCLE_27,
+    WAITS_21,
 ];
 
 /// A field that was found.

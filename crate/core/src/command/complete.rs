@@ -19,9 +19,14 @@ pub fn complete(command: &str, line: &str, word: &str) -> Option<Vec<String>> {
             words.iter().map(|&word| word.to_owned()).collect()
         }
         Before::Value(Value::Count) => vec!["unlimited".to_owned()],
-        Before::Value(Value::Type) | Before::Expression => return expression(definition),
+        Before::Value(Value::Type) | Before::Expression => {
+            return expression(definition, word);
+        }
         Before::Value(_) => Vec::new(),
         Before::Start(given) => {
+            if let (false, Operand::Word(words)) = (token.starts_with('-'), definition.operand) {
+                return Some(words_for(words, token, word));
+            }
             if !token.starts_with('-') && definition.operand != Operand::None {
                 return None;
             }
@@ -36,20 +41,27 @@ pub fn complete(command: &str, line: &str, word: &str) -> Option<Vec<String>> {
     };
     // gdb may take only the end of the token as the word, `js` of `-js`: what
     // stands before it must then not come again.
+    let candidates: Vec<&str> = candidates.iter().map(String::as_str).collect();
+    Some(words_for(&candidates, token, word))
+}
+
+/// The words that go on as `token` begins, from where gdb's word begins.
+fn words_for(words: &[&str], token: &str, word: &str) -> Vec<String> {
     let kept = token.strip_suffix(word).unwrap_or_default();
-    let mut list: Vec<String> = candidates
+    let mut list: Vec<String> = words
         .iter()
         .filter(|candidate| candidate.starts_with(token))
         .filter_map(|candidate| candidate.strip_prefix(kept))
         .map(str::to_owned)
         .collect();
     list.sort_unstable();
-    Some(list)
+    list
 }
 
-fn expression(definition: &Definition) -> Option<Vec<String>> {
+fn expression(definition: &Definition, word: &str) -> Option<Vec<String>> {
     match definition.operand {
         Operand::None => Some(Vec::new()),
+        Operand::Word(words) => Some(words_for(words, word, word)),
         _ => None,
     }
 }
@@ -136,6 +148,16 @@ mod tests {
         assert_eq!(of("-limit ", "").unwrap(), "unlimited");
         assert_eq!(of("-range ", "").unwrap(), "");
         assert_eq!(of("-type map", "map"), None);
+    }
+
+    #[test]
+    fn kinds_are_words() {
+        let of = |line: &str, word: &str| list("go-map-pprof", line, word);
+        assert_eq!(of("", "").unwrap(), "block goroutine heap mutex");
+        assert_eq!(of("-json m", "m").unwrap(), "mutex");
+        assert_eq!(of("-- h", "h").unwrap(), "heap");
+        assert_eq!(of("-c", "-c").unwrap(), "-contention");
+        assert_eq!(of("x", "x").unwrap(), "");
     }
 
     #[test]

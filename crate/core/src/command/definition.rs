@@ -14,6 +14,8 @@ pub enum Command {
     Entries,
     /// `go-map-layout`: one bucket or group as the runtime lays it out.
     Layout,
+    /// `go-map-pprof`: the runtime's profiles, out of memory.
+    Pprof,
     /// `go-map-ring`: the flight recorder.
     Ring,
     /// `go-map-scan`: every map of the process.
@@ -61,10 +63,13 @@ pub enum Operand {
     File,
     /// One file or two.
     Files,
+    /// One of these words, or none.
+    Word(&'static [&'static str]),
 }
 
 impl Operand {
-    /// `none`, `one`, `optional`, `many`, `any`, `file` or `files`: what the Python shells ask.
+    /// `none`, `one`, `optional`, `many`, `any`, `file`, `files` or `word`: what the Python
+    /// shells ask.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -75,6 +80,7 @@ impl Operand {
             Self::Any => "any",
             Self::File => "file",
             Self::Files => "files",
+            Self::Word(_) => "word",
         }
     }
 
@@ -90,6 +96,7 @@ impl Operand {
             Self::Any => "[EXPR]...",
             Self::File => "FILE",
             Self::Files => "A [B]",
+            Self::Word(_) => "[KIND]",
         }
     }
 }
@@ -108,6 +115,8 @@ pub enum OptionId {
     Buckets,
     /// `-cpu`
     Cpu,
+    /// `-contention`
+    Contention,
     /// `-density`
     Density,
     /// `-engine`
@@ -263,6 +272,7 @@ impl Definition {
     pub fn usage(&self) -> String {
         match self.operand {
             Operand::None => format!("{} [OPTION]...", self.name),
+            Operand::Word(words) => format!("{} [OPTION]... [{}]", self.name, words.join("|")),
             Operand::Optional => format!("{} [OPTION]... [[--] EXPR]", self.name),
             operand => format!("{} [OPTION]... [--] {}", self.name, operand.placeholder()),
         }
@@ -323,6 +333,28 @@ const ALL_ENTRIES: OptionDefinition = OptionDefinition {
     name: "all",
     value: Value::Flag,
     help: "List every entry.",
+};
+
+const CONTENTION: OptionDefinition = OptionDefinition {
+    id: OptionId::Contention,
+    name: "contention",
+    value: Value::Flag,
+    help: "Instead of one profile, tell which functions wait for locks and also work on maps: \
+           from all of them.",
+};
+
+const LIMIT_SITES: OptionDefinition = OptionDefinition {
+    id: OptionId::Limit,
+    name: "limit",
+    value: Value::Count,
+    help: "List at most N rows; 0 or unlimited lists all. The default is 20, with -contention 10.",
+};
+
+const OUTPUT_PROFILE: OptionDefinition = OptionDefinition {
+    id: OptionId::Output,
+    name: "o",
+    value: Value::Text("FILE"),
+    help: "Write the profile to FILE too, for go tool pprof.",
 };
 
 const RANGE: OptionDefinition = OptionDefinition {
@@ -846,6 +878,51 @@ const DEFINITIONS: &[Definition] = &[
             },
         ],
         notes: &[WORDS],
+    },
+    Definition {
+        command: Command::Pprof,
+        name: "go-map-pprof",
+        summary: "Tell what maps take from the profiles that Go's runtime keeps in memory.",
+        operand: Operand::Word(&["heap", "goroutine", "block", "mutex"]),
+        options: &[
+            CONTENTION,
+            FORCE_OUTPUT,
+            JSON_LIST,
+            LIMIT_SITES,
+            OUTPUT_PROFILE,
+        ],
+        about: &[
+            "Go's runtime notes one allocation in 512 KiB with its calls (runtime.MemProfileRate), \
+             and all goroutines; waits for locks and channels if the program asked for it \
+             (runtime.SetBlockProfileRate, SetMutexProfileFraction). This command reads those \
+             records out of a process, a core or a remote one: the program need not serve \
+             them. KIND is heap unless it is given.",
+            "Files from /debug/pprof lack the runtime's own functions; memory has them, so \
+             what is of maps is known and not guessed.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-pprof",
+                shows: "Bytes of maps by the call that allocated them.",
+            },
+            Example {
+                line: "go-map-pprof goroutine",
+                shows: "Goroutines that are in functions of maps.",
+            },
+            Example {
+                line: "go-map-pprof -contention",
+                shows: "Which functions wait for a lock and work on a map.",
+            },
+            Example {
+                line: "go-map-pprof heap -o heap.pb.gz",
+                shows: "The whole profile for go tool pprof -http=: heap.pb.gz.",
+            },
+        ],
+        notes: &[
+            "The heap is as of the last collection that was completed, as runtime.MemProfile has \
+             it, and sampled bytes are scaled to what they stand for. A program that never uses \
+             its heap profile has none: the linker turns it off.",
+        ],
     },
     Definition {
         command: Command::Ring,

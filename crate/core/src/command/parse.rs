@@ -64,6 +64,8 @@ pub struct Options {
     pub pattern: Option<Pattern>,
     /// `-buckets`
     pub buckets: bool,
+    /// `-contention`
+    pub contention: bool,
     /// `-density`
     pub density: bool,
     /// `-engine`
@@ -583,7 +585,7 @@ fn unknown_hint(definition: &Definition, name: &str) -> String {
         .map(|option| (distance(option.name, name), option))
         .min_by_key(|(distance, _)| *distance);
     let escape = match definition.operand {
-        Operand::None | Operand::File | Operand::Files => "",
+        Operand::None | Operand::File | Operand::Files | Operand::Word(_) => "",
         _ => "; if it is part of the expression, put -- before that",
     };
     if let Some((distance, option)) = closest
@@ -718,6 +720,7 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
             })?;
         }
         OptionId::Buckets => options.buckets = true,
+        OptionId::Contention => options.contention = true,
         OptionId::Scan => options.scan = true,
         _ if value.is_empty()
             && (matches!(option.id, OptionId::Output | OptionId::Pprof)
@@ -884,6 +887,13 @@ fn contradictions(definition: &Definition, given: &[OptionId]) -> Result<(), Usa
     if definition.command == Command::Snapshot {
         saved(given)?;
     }
+    if both(OptionId::Contention, OptionId::Output) {
+        return Err(UsageError::Contradiction {
+            first: "-contention",
+            second: "-o",
+            reason: "a file has one profile",
+        });
+    }
     let (file, name) = match definition.command {
         Command::Scan => (OptionId::Pprof, "-pprof FILE"),
         _ => (OptionId::Output, "-o FILE"),
@@ -1006,7 +1016,24 @@ fn expressions(
     // An open bracket may have kept spaces at the end.
     let text = parts.join(" ").trim_end().to_owned();
     match (definition.operand, text.is_empty()) {
-        (Operand::None | Operand::Optional | Operand::Any, true) => Ok(Vec::new()),
+        (Operand::None | Operand::Optional | Operand::Any | Operand::Word(_), true) => {
+            Ok(Vec::new())
+        }
+        (Operand::Word(_), false) if options.contention => Err(UsageError::UnexpectedExpression(
+            definition.name,
+            " beside -contention, which takes all kinds together".to_owned(),
+        )),
+        (Operand::Word(words), false) => {
+            let mut fitting = words.iter().filter(|word| word.starts_with(&text));
+            match (fitting.next(), fitting.next()) {
+                (Some(word), None) => Ok(vec![(*word).to_owned()]),
+                _ => Err(UsageError::BadValue {
+                    option: definition.name.to_owned(),
+                    found: quoted(&text),
+                    expected: format!("it takes one of {}", words.join(", ")),
+                }),
+            }
+        }
         (Operand::None, false) => {
             let word = text.split_whitespace().next().unwrap_or_default();
             if definition.command == Command::Trace {
@@ -1111,6 +1138,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn profiles_are_named() {
+        let of = |line: &str| ok("go-map-pprof", line);
+        assert!(of("").expressions.is_empty());
+        assert_eq!(of("-json gor").expressions, ["goroutine"]);
+        assert_eq!(
+            of("block -o b.pb.gz").options.output.as_deref(),
+            Some("b.pb.gz")
+        );
+        assert!(of("-contention").options.contention);
+        let no = |line: &str| parse("go-map-pprof", line).unwrap_err().to_string();
+        assert_eq!(
+            no("cpu"),
+            "go-map-pprof cpu: it takes one of heap, goroutine, block, mutex."
+        );
+        assert!(no("heap block").contains("it takes one of"));
+        assert!(no("-contention heap").contains("all kinds together"));
+        assert!(no("-contention -o x").contains("contradict"));
+        assert!(no("heap -force").contains("-o FILE"));
+    }
 
     #[test]
     fn a_scan_is_chosen_and_ranked() {

@@ -103,6 +103,20 @@ impl GoroutineState {
     }
 }
 
+/// Why a goroutine waits, and who began it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GoroutineOrigin {
+    /// A `waitReason` of runtime/runtime2.go; says something of goroutines that wait.
+    pub wait_reason: u8,
+    /// CLOCK_MONOTONIC in nanoseconds when the collector first found it waiting, which is
+    /// later than it began to (runtime/mgcmark.go, markroot); 0 if it has not yet.
+    pub wait_since: i64,
+    /// Where the `go` statement returns to; 0 of the first.
+    pub created_at: u64,
+    /// The first instruction of the function that it runs.
+    pub start: u64,
+}
+
 /// A label that `pprof.Do` or `pprof.SetGoroutineLabels` gave a goroutine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Label {
@@ -162,7 +176,14 @@ impl GoroutineReader {
 
     fn with(layout: Layout, kept: Kept) -> Result<Self, HeapError> {
         let len = layout
-            .span_of(&["labels", "syscallbp"])
+            .span_of(&[
+                "labels",
+                "syscallbp",
+                "waitsince",
+                "waitreason",
+                "gopc",
+                "startpc",
+            ])
             .ok_or_else(|| HeapError::Unknown("runtime.g is too large".to_owned()))?;
         Ok(Self { layout, len, kept })
     }
@@ -211,6 +232,29 @@ impl GoroutineReader {
             stack,
             resume,
             labels: word(at("labels")).unwrap_or(0),
+        })
+    }
+
+    /// Why the goroutine at `address` waits, and who began it. What this release does not
+    /// have is 0.
+    ///
+    /// # Errors
+    /// When the memory is unreadable.
+    pub fn origin(&self, memory: &dyn Memory, address: u64) -> Result<GoroutineOrigin, ReadError> {
+        let mut bytes = vec![0; self.len];
+        memory.read(address, &mut bytes)?;
+        let value = |name: &str| {
+            let place = self.layout.field(name)?;
+            let at = usize::try_from(place.offset).ok()?;
+            self.layout
+                .abi
+                .uint_at(&bytes, at, place.size.min(8) as usize)
+        };
+        Ok(GoroutineOrigin {
+            wait_reason: value("waitreason").unwrap_or(0) as u8,
+            wait_since: value("waitsince").unwrap_or(0) as i64,
+            created_at: value("gopc").unwrap_or(0),
+            start: value("startpc").unwrap_or(0),
         })
     }
 

@@ -17,7 +17,8 @@ pub use callers::{
     callers_by_frame_sizes,
 };
 pub use current::{
-    GoroutineReader, GoroutineState, LABEL_TEXT_MAX, LABELS_MAX, Label, Labels, StackRegisters,
+    GoroutineOrigin, GoroutineReader, GoroutineState, LABEL_TEXT_MAX, LABELS_MAX, Label, Labels,
+    StackRegisters,
 };
 pub use goroutine::{
     Goroutine, StackFrame, ThreadRegisters, dwarf_register, functions, goroutines, stack_frames,

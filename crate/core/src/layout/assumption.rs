@@ -48,6 +48,7 @@ const GROUP: &[&str] = &["internal/runtime/maps/group.go"];
 const TABLE: &[&str] = &["internal/runtime/maps/table.go"];
 const MAP: &[&str] = &["internal/runtime/maps/map.go"];
 const TYPE: &[&str] = &["internal/abi/type.go"];
+const MPROF: &[&str] = &["runtime/mprof.go"];
 const SIZES: &[&str] = &[
     "internal/runtime/gc/sizeclasses.go",
     "runtime/sizeclasses.go",
@@ -415,6 +416,74 @@ pub const ASSUMPTIONS: &[Assumption] = &[
     declared(
         "what stands in front of a profile's stack, without debug information",
         record::BUCKET_21,
+    ),
+    declared(
+        "what a profile counts of a stack's allocations, without debug information",
+        record::CYCLE_21,
+    ),
+    declared(
+        "what a profile counts of a stack's allocations, without debug information",
+        record::CYCLE_27,
+    ),
+    declared(
+        "what a profile counts of a stack's waits, without debug information",
+        record::WAITS_21,
+    ),
+    Assumption {
+        statement: "a profile's allocations: those of the last cycle, then of three to come",
+        since: FIRST,
+        until: LAST,
+        files: MPROF,
+        proof: Proof::Fields("memRecord", &["active", "future"]),
+    },
+    everywhere(
+        "a profile shows the cycle that ended as of its number, shifted by a bit",
+        MPROF,
+        "func (c *mProfCycleHolder) read() (cycle uint32) { v := c.value.Load() cycle = v >> 1",
+    ),
+    everywhere(
+        "before the first cycle ended, all that is counted is shown",
+        MPROF,
+        "mp.active.add(&mp.future[c])",
+    ),
+    everywhere(
+        "a wait whose count rounds to 0 counts as 1",
+        MPROF,
+        "if r.Count == 0 { r.Count = 1 }",
+    ),
+    Assumption {
+        statement: "the first word of a stack may say that inlined calls are in it",
+        since: 23,
+        until: 26,
+        files: &["runtime/tracestack.go"],
+        proof: Proof::Text("logicalStackSentinel = ^uintptr(0)"),
+    },
+    everywhere(
+        "the number of functions that the compiler made follows that of systemstack_switch",
+        &["internal/abi/symtab.go"],
+        "FuncID_systemstack_switch FuncIDWrapper",
+    ),
+    everywhere(
+        "waits are noted in ticks, which are as many a second as runtime.ticks.val says",
+        &["runtime/runtime.go"],
+        "val atomic.Int64 }",
+    ),
+    Assumption {
+        statement: "in front of that stand both clocks as the process began",
+        since: 22,
+        until: LAST,
+        files: &["runtime/runtime.go"],
+        proof: Proof::Text("startTicks int64 startTime int64 val atomic.Int64 }"),
+    },
+    everywhere(
+        "a goroutine's reason to wait is a place in a table that begins so",
+        &["runtime/runtime2.go"],
+        r#"var waitReasonStrings = [...]string{ waitReasonZero: "", waitReasonGCAssistMarking: "GC assist marking", waitReasonIOWait: "IO wait","#,
+    ),
+    everywhere(
+        "a goroutine waits since a collection found it waiting",
+        &["runtime/mgcmark.go"],
+        "gp.waitsince = work.tstart",
     ),
     kinds(21, 22, "_KindSpecialFinalizer = 1 _KindSpecialProfile = 2"),
     kinds(

@@ -36,6 +36,23 @@ impl Programs {
     }
 }
 
+impl Programs {
+    /// The executable at `path`, and what to subtract from the addresses of `profile` for its
+    /// own.
+    ///
+    /// # Errors
+    /// When it cannot be used, or is another program's: a sentence.
+    pub fn of_profile(
+        &mut self,
+        path: &Path,
+        profile: &Profile,
+    ) -> Result<(Rc<Program>, u64), String> {
+        let program = self.get(path)?;
+        let bias = program.bias(profile)?;
+        Ok((program, bias))
+    }
+}
+
 /// A profile, and what of it is of maps.
 #[derive(Debug)]
 pub struct Explained {

@@ -42,6 +42,17 @@ pub enum Call {
     Unknown,
 }
 
+/// A call in a function's code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeCall {
+    /// Its instruction.
+    pub address: u64,
+    /// What it calls; 0 if it goes through a register.
+    pub target: u64,
+    /// The same by name.
+    pub call: Call,
+}
+
 /// The executable of a profile.
 pub struct Program {
     binary: Rc<Binary>,
@@ -184,16 +195,7 @@ impl Program {
         self.memory.read(function.entry, &mut code).ok()?;
         let decoder = || Decoder::with_ip(64, &code, function.entry, DecoderOptions::NONE);
         // Where else the code can be reached from, nothing is known of registers.
-        let targets: HashSet<u64, AddressHash> = decoder()
-            .into_iter()
-            .filter(|instruction| {
-                matches!(
-                    instruction.flow_control(),
-                    FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
-                )
-            })
-            .map(|instruction| instruction.near_branch_target())
-            .collect();
+        let targets = targets(decoder());
         let mut factory = InstructionInfoFactory::new();
         let mut first = None;
         for instruction in decoder() {
@@ -206,6 +208,49 @@ impl Program {
             first = after(&instruction, first, &mut factory);
         }
         None
+    }
+
+    /// All calls of the function that has the code at `address`, in the order of its code. Empty
+    /// where nothing can be said for this architecture.
+    #[must_use]
+    pub fn calls_in(&self, address: u64) -> Vec<CodeCall> {
+        self.decode_all(address).unwrap_or_default()
+    }
+
+    fn decode_all(&self, address: u64) -> Option<Vec<CodeCall>> {
+        if self.binary.arch() != Some("amd64") {
+            return None;
+        }
+        let function = self.function_at(address)?;
+        let len = function.end.checked_sub(function.entry)?;
+        if len > FUNCTION_MAX {
+            return None;
+        }
+        let mut code = vec![0; len as usize];
+        self.memory.read(function.entry, &mut code).ok()?;
+        let decoder = || Decoder::with_ip(64, &code, function.entry, DecoderOptions::NONE);
+        let targets = targets(decoder());
+        let mut factory = InstructionInfoFactory::new();
+        let mut first = None;
+        let mut found = Vec::new();
+        for instruction in decoder() {
+            if targets.contains(&instruction.ip()) {
+                first = None;
+            }
+            let flow = instruction.flow_control();
+            if matches!(flow, FlowControl::Call | FlowControl::IndirectCall) {
+                found.push(CodeCall {
+                    address: instruction.ip(),
+                    target: match flow {
+                        FlowControl::Call => instruction.near_branch_target(),
+                        _ => 0,
+                    },
+                    call: self.call(&instruction, first),
+                });
+            }
+            first = after(&instruction, first, &mut factory);
+        }
+        Some(found)
     }
 
     /// `first` is the address in the register of the first argument.
@@ -352,6 +397,19 @@ fn generic(name: &str) -> (&str, &str) {
         ),
         _ => (name, ""),
     }
+}
+
+/// Where code jumps to.
+fn targets(code: Decoder<'_>) -> HashSet<u64, AddressHash> {
+    code.into_iter()
+        .filter(|instruction| {
+            matches!(
+                instruction.flow_control(),
+                FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
+            )
+        })
+        .map(|instruction| instruction.near_branch_target())
+        .collect()
 }
 
 /// The address in RAX after `instruction`, if it is one that the code itself names.

@@ -6,6 +6,7 @@
 //! caller can forget either.
 
 mod buckets;
+mod contention;
 mod entries;
 mod events;
 mod exectrace;
@@ -23,6 +24,7 @@ mod table;
 mod testing;
 
 pub use buckets::{BucketsReport, BucketsText, buckets};
+pub use contention::{contention, contention_json};
 pub use entries::{EntriesReport, EntriesText, entries};
 pub use events::{TraceStatus, event_line, events, events_json, trace_status, trace_status_json};
 pub use exectrace::{ExecTrace, ExecTraceJson};
