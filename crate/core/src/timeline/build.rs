@@ -196,7 +196,8 @@ impl Builder {
                 };
                 told.refused = Some(what.to_owned());
                 if is_present(&snapshot) {
-                    told.notes.push("Its maps are shown without a time.".to_owned());
+                    told.notes
+                        .push("Its maps are shown without a time.".to_owned());
                 }
             }
         }
