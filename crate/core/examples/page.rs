@@ -333,7 +333,7 @@ fn add_map(
             timeline.instants.push(Instant {
                 t_ns,
                 until_ns: t_ns
-                    + if slots % 3 == 1 && index % 2 == 0 {
+                    + if slots % 3 == 1 && index.is_multiple_of(2) {
                         length / 90
                     } else {
                         0

@@ -342,7 +342,11 @@ fn memory_is_bounded_by_what_is_shown() {
     let of = |n: u64| {
         let mut event = growth(n + 1, 0x1000 + (n % 20_000) * 64, 5_000 + n * 100, 16);
         event.stack.clear();
-        event.op = if n % 3 == 0 { Op::Assign } else { Op::Grow };
+        event.op = if n.is_multiple_of(3) {
+            Op::Assign
+        } else {
+            Op::Grow
+        };
         event
     };
     write_events(&events, &header("uprobe"), (0..60_000).map(of));

@@ -93,7 +93,7 @@
     if (share === 0) return "0 %";
     if (share === 1) return "100 %";
     // What is not all and not nothing must not look so.
-    const p = Math.min(99.9, Math.max(0.1, share * 100));
+    const p = share > 1 ? share * 100 : Math.min(99.9, Math.max(0.1, share * 100));
     return `${p.toFixed(1)} %`;
   }
   /** A length of time with three digits or more. */
@@ -655,7 +655,8 @@
       padding: [6, 18, 0, 0],
       cursor: {
         y: false,
-        points: { size: 6 },
+        // A dot would stand at the nearest point, not at the cursor.
+        points: { show: false },
         drag: { x: true, y: false, setScale: false },
         sync: {
           key: "gomapscope",
@@ -1045,7 +1046,6 @@
     const u = new uPlot(
       {
         ...base,
-        cursor: { ...base.cursor, points: { show: false } },
         scales: { ...base.scales, y: { range: () => [0, 1] } },
         axes: [xAxis(), { ...yAxis(FORMATS.count), values: () => [], grid: { show: false } }],
         series: [{}, { show: true, stroke: "transparent", points: { show: false } }],
@@ -1401,7 +1401,7 @@
       el(
         "p",
         { class: "caption" },
-        "Drag over a chart to zoom, Ctrl or Shift with the wheel too; double click shows all. On the keyboard: ← → move, ↑ ↓ zoom, 0 all, , and . step through events. Shaded: collections (blue) and stopped worlds (orange).",
+        "Drag over a chart to zoom, Ctrl or Shift with the wheel too; double click shows all. On the keyboard: ← → move, ↑ ↓ zoom, 0 all, , and . step through events. A line holds the last value known until the next one. Shaded: collections (blue) and stopped worlds (orange).",
       ),
       data.lanes_left_out &&
         el(
@@ -2097,7 +2097,7 @@
           ),
       chains.length > 1 &&
         histogram(
-          "Main buckets by the overflow buckets behind them",
+          "Main buckets by the overflow buckets behind them (chains)",
           "Overflow",
           chains,
           chains.length === 16,
@@ -2633,7 +2633,7 @@
                 ? DASH
                 : [
                     ...grouped(s.offset_ns)
-                      .split(/(?<=,)/)
+                      .match(/[^,]+,?/g)
                       .flatMap((part) => [part, el("wbr")]),
                     " ns",
                   ],

@@ -19,11 +19,11 @@ const SCHEMA: &str = "gomapscope.page/1";
 
 // What one page holds, so that it stays below some megabytes.
 const MAPS: usize = 500;
-const POINTS: usize = 96_000;
+const POINTS: usize = 128_000;
 /// Of those, what the process's own figures and the largest maps get first.
-const POINTS_OF_FIRST: usize = 72_000;
+const POINTS_OF_FIRST: usize = 96_000;
 const FIRST_MAPS: usize = 8;
-const POINTS_OF_ONE: usize = 4_000;
+const POINTS_OF_ONE: usize = 5_000;
 const SERIES: usize = 1_000;
 const HEAT_CELLS: usize = 60_000;
 const HEAT_CELLS_OF_ONE: usize = 4_096;
@@ -368,12 +368,12 @@ struct Clock {
 }
 
 impl Clock {
-    fn from_begin(&self, t_ns: u64) -> u64 {
+    fn since_begin(&self, t_ns: u64) -> u64 {
         t_ns.saturating_sub(self.begin)
     }
 
     fn both(&self, (begin, end): (u64, u64)) -> (u64, u64) {
-        (self.from_begin(begin), self.from_begin(end))
+        (self.since_begin(begin), self.since_begin(end))
     }
 
     fn bins(&self) -> Bins {
@@ -470,7 +470,7 @@ fn finding_row(finding: &Finding, clock: &Clock) -> FindingData {
             .map(|evidence| EvidenceData {
                 source: evidence.source,
                 text: text(&evidence.text),
-                t: evidence.t_ns.map(|t_ns| clock.from_begin(t_ns)),
+                t: evidence.t_ns.map(|t_ns| clock.since_begin(t_ns)),
             })
             .collect(),
         evidence_total: finding.evidence.len(),
@@ -572,7 +572,7 @@ fn heat_row(heat: &Heat, clock: &Clock, budget: usize) -> HeatData {
         Some(counts)
     });
     HeatData {
-        t: clock.from_begin(heat.t_ns),
+        t: clock.since_begin(heat.t_ns),
         slots: heat.slots,
         cells_before: heat.cells.len(),
         buckets,
@@ -832,7 +832,7 @@ fn lane_rows(
                 .iter()
                 .map(|interval| {
                     (
-                        clock.from_begin(interval.begin_ns),
+                        clock.since_begin(interval.begin_ns),
                         length(interval),
                         tables.string(&interval.name),
                         interval.whole,
@@ -844,7 +844,7 @@ fn lane_rows(
             lane
         })
         .collect();
-    let left_out = (!left_out.is_empty()).then(|| LanesLeftOut {
+    let left_out = (!left_out.is_empty()).then_some(LanesLeftOut {
         lanes: left_out.len(),
         intervals: left_out_intervals,
     });
@@ -922,7 +922,7 @@ fn instant_rows(timeline: &Timeline, clock: &Clock, tables: &mut Tables) -> Inst
             let kind = kind(instant);
             ops[kind].kept += 1;
             (
-                clock.from_begin(instant.t_ns),
+                clock.since_begin(instant.t_ns),
                 instant.until_ns.saturating_sub(instant.t_ns),
                 kind,
                 instant.map,

@@ -69,7 +69,7 @@ pub(super) fn tree(waste: &[Waste], stacks: &[Rc<[Frame]>]) -> Vec<Node> {
             })
     };
     let mut order: Vec<&Waste> = waste.iter().filter(|row| row.bytes > 0).collect();
-    order.sort_by(|a, b| b.bytes.cmp(&a.bytes));
+    order.sort_by_key(|row| std::cmp::Reverse(row.bytes));
     for (rank, row) in order.iter().enumerate() {
         let mut at = child(&mut nodes, 0, Kind::Type, row.type_name.to_string());
         if rank < ROWS {
