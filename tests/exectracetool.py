@@ -85,6 +85,7 @@ def go_rows(version: str, trace: Path) -> list[Row]:
     if release(version) < (1, 22):
         return v1_rows(version, trace)
     rows: list[Row] = []
+    collecting = False
     for line in go_lines(version, trace):
         match = GO.match(line)
         if not match:
@@ -108,7 +109,10 @@ def go_rows(version: str, trace: Path) -> list[Row]:
             name = unquote(words["Name"])
             stopped = re.match(r"stop-the-world \((.*)\)$", name)
             if name == "GC concurrent mark phase":
-                rows.append(Row(t, "gc begin" if kind != "RangeEnd" else "gc end", 0, ()))
+                # Each generation says again that a collection goes on.
+                if kind != "RangeActive" or not collecting:
+                    rows.append(Row(t, "gc end" if kind == "RangeEnd" else "gc begin", 0, ()))
+                collecting = kind != "RangeEnd"
             elif stopped and kind == "RangeBegin":
                 rows.append(Row(t, "stw begin", g, (stopped[1],)))
             elif stopped and kind == "RangeEnd":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import __version__, console, native, profiles
+from . import __version__, console, native, profiles, traces
 from .errors import Error, one_line
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ SUBCOMMANDS = (
         _instrument,
     ),
     Subcommand("pprof", profiles.SUMMARY, profiles.DETAIL, profiles.options, profiles.run),
+    Subcommand("trace", traces.SUMMARY, traces.DETAIL, traces.options, traces.run),
 )
 
 

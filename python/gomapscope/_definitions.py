@@ -533,6 +533,57 @@ DEFINITIONS: list[dict[str, str]] = [
         ),
     },
     {
+        "name": "go-map-trace arm",
+        "summary": "Let the program's next execution trace tell allocations and frees.",
+        "expression": "none",
+        "help": (
+            "Let the program's next execution trace tell allocations and frees.\n"
+            "\n"
+            "Usage: go-map-trace arm [OPTION]...\n"
+            "\n"
+            "Sets runtime.debug.traceallocfree, as GODEBUG=traceallocfree=1 would have (Go\n"
+            "1.23 and later). This is the only write that gomapscope ever does, and only\n"
+            "with -allow-write.\n"
+            "\n"
+            "Only a trace that begins afterwards (runtime/trace, /debug/pprof/trace) has\n"
+            "them; each allocation then costs the program some tens of nanoseconds more.\n"
+            "gomapscope trace reads the file.\n"
+            "\n"
+            "Options:\n"
+            "  -allow-write\n"
+            "    Permit the write to the program's memory: 4 bytes, told with their\n"
+            "    address. Without it nothing is written.\n"
+            "\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-trace arm -allow-write\n"
+            "    The address, the old bytes and the new ones."
+        ),
+    },
+    {
+        "name": "go-map-trace disarm",
+        "summary": "Put back what go-map-trace arm wrote.",
+        "expression": "none",
+        "help": (
+            "Put back what go-map-trace arm wrote.\n"
+            "\n"
+            "Usage: go-map-trace disarm [OPTION]...\n"
+            "\n"
+            "The old value is put back only where ours still stands. A trace that is on\n"
+            "goes on as it began. A detached or abandoned program keeps what was written.\n"
+            "\n"
+            "Options:\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-trace disarm\n"
+            "    The address and the value that is there again."
+        ),
+    },
+    {
         "name": "go-map-trace report",
         "summary": "Tell how maps grew, and who made them grow, from an event file.",
         "expression": "file",

@@ -32,6 +32,8 @@ class Request:
     @property
     def json(self) -> bool: ...
     @property
+    def allow_write(self) -> bool: ...
+    @property
     def heat(self) -> bool: ...
     @property
     def output(self) -> str | None: ...
@@ -361,6 +363,20 @@ def run(
     write: Callable[[str], object],
 ) -> None:
     """Render ``request`` through ``write``; what ``write`` raises passes through."""
+
+def exec_trace(
+    path: str,
+    style: Style,
+    progress: Callable[[str], None] | None,
+    write: Callable[[str], object],
+    *,
+    json: bool = False,
+    limit: int | None = None,
+    address: int | None = None,
+    output: str | None = None,
+    force: bool = False,
+) -> None:
+    """Tell what the execution trace at ``path`` says; ``limit`` 0 lists all."""
 
 def events_report(
     request: Request,

@@ -24,6 +24,8 @@ DIFF = "go-map-diff"
 TIMELINE = "go-map-timeline"
 TRACE = "go-map-trace"
 REPORT = "go-map-trace report"
+ARM = "go-map-trace arm"
+DISARM = "go-map-trace disarm"
 
 
 def run(
@@ -65,6 +67,11 @@ def run(
             from . import timelines
 
             timelines.in_gdb(request, terminal.style(from_tty), terminal.progress, write)
+            return
+        if command in (ARM, DISARM):
+            from . import arming
+
+            arming.run(command, request, write)
             return
         if command.split()[0] == TRACE:
             from . import tracing

@@ -1,5 +1,6 @@
 //! `tracedump FILE`: the facts of an execution trace, each one a JSON document on a line, and at last what was
 //! read, for `tests/test_exectrace.py`. `tracedump -time FILE`: how fast it is read, for `tests/bench/exectrace.py`.
+//! `tracedump -damage N FILE`: the file cut at N places and changed N times, each read to its end.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -17,8 +18,9 @@ fn main() -> ExitCode {
     let result = match arguments.as_slice() {
         [path] if path != "-time" => dump(path),
         [flag, path] if flag == "-time" => time(path),
+        [flag, times, path] if flag == "-damage" => damage(times, path),
         _ => {
-            eprintln!("usage: tracedump [-time] FILE");
+            eprintln!("usage: tracedump [-time | -damage N] FILE");
             return ExitCode::from(2);
         }
     };
@@ -55,6 +57,49 @@ fn time(path: &str) -> Result<(), Box<dyn std::error::Error>> {
             "bytes": outcome.bytes, "events": outcome.events, "facts": count.facts, "seconds": seconds,
             "complete": outcome.cut.is_none() && !outcome.incomplete,
         })
+    );
+    Ok(())
+}
+
+fn damage(times: &str, path: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let times: usize = times.parse()?;
+    let whole = std::fs::read(path)?;
+    let (mut cut, mut incomplete, mut refused, mut slowest) = (0, 0, 0, 0.0_f64);
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |limit: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % limit.max(1) as u64) as usize
+    };
+    for number in 0..2 * times {
+        let mut bytes = whole.clone();
+        if number < times {
+            bytes.truncate(whole.len() * number / times);
+        } else {
+            for _ in 0..1 + below(8) {
+                let at = below(bytes.len());
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = below(256) as u8;
+                }
+            }
+        }
+        let mut summary = exectrace::Summary::new(None, None);
+        let started = Instant::now();
+        match exectrace::read(&bytes[..], &mut |_| true, &mut summary) {
+            Ok(outcome) => {
+                cut += usize::from(outcome.cut.is_some());
+                incomplete += usize::from(outcome.incomplete);
+            }
+            Err(_) => refused += 1,
+        }
+        summary.finish();
+        summary.clusters();
+        slowest = slowest.max(started.elapsed().as_secs_f64());
+    }
+    println!(
+        "{}",
+        json!({"read": 2 * times, "cut": cut, "incomplete": incomplete, "refused": refused, "slowest": slowest})
     );
     Ok(())
 }

@@ -1,20 +1,22 @@
 //! What each command does with its maps: the walk, then text or JSON, in
 //! portions through the caller's writer.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use crate::command::{Command, Limit, Only, Request};
 use crate::events::{EventFileError, EventReader, Summary};
+use crate::exectrace::{self, LogRow};
 use crate::gotype::{Kind, Limits, Type, go_float, go_quote};
 use crate::heap::ThreadRegisters;
 use crate::map::{Flow, Unit, UnitKind, Visitor, Walk};
 use crate::metrics::{BucketRow, Entry, HeatCell, LayoutReport, Stats, layout_report};
 use crate::profile;
 use crate::report::{
-    BucketsText, EntriesText, JsonRows, ScanContext, Style, events_json, heat_cells, scan_json,
-    stats_json,
+    BucketsText, EntriesText, ExecTrace, ExecTraceJson, JsonRows, ScanContext, Style, events_json,
+    heat_cells, scan_json, size, stats_json,
 };
-use crate::save;
+use crate::save::{self, NewFile};
 use crate::scan::{Filter, ScanReport};
 use crate::snapshot;
 use crate::target::{Map, ScanWanted, Scanned, Target, TargetError};
@@ -55,6 +57,8 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
         | Command::Snapshot
         | Command::Timeline
         | Command::Trace
+        | Command::TraceArm
+        | Command::TraceDisarm
         | Command::TraceReport
         | Command::TraceStart
         | Command::TraceStatus
@@ -927,6 +931,94 @@ fn entries<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) ->
     };
     let foot = EntriesText::new(&stats, &[], &look.style);
     write(&foot.foot(shown, total, options.key.as_deref()))
+}
+
+/// What `gomapscope trace` is asked.
+#[derive(Debug, Clone, Default)]
+pub struct TraceWanted {
+    /// One JSON document instead of text.
+    pub json: bool,
+    /// Rows of each list: `Some(None)` for all.
+    pub limit: Option<Option<u64>>,
+    /// The map whose steps are wanted.
+    pub map: Option<u64>,
+    /// Where the JSON document goes, packed if it ends in `.gz`.
+    pub output: Option<String>,
+    /// It may replace a file.
+    pub force: bool,
+}
+
+/// Answers `gomapscope trace` for one execution trace. `tick` is told the bytes read from
+/// time to time; `false` ends the reading, and what was read is told.
+///
+/// # Errors
+/// Why there is nothing to tell: a line that names the file; or what the writer returned.
+pub fn answer_trace<E>(
+    file: &str,
+    wanted: &TraceWanted,
+    style: &Style,
+    tick: &mut dyn FnMut(u64) -> bool,
+    write: Write<'_, E>,
+) -> Result<(), TraceFailure<E>> {
+    let told = |why: String| TraceFailure::Said(why);
+    let mut output = match &wanted.output {
+        None => None,
+        Some(path) => Some((
+            NewFile::create(path, wanted.force, path.ends_with(".gz")).map_err(told)?,
+            path,
+        )),
+    };
+    let input = std::fs::File::open(save::expanded(file))
+        .map_err(|error| told(format!("{file}: {error}")))?;
+    // A document is whole unless it was asked otherwise.
+    let limit = wanted.limit.unwrap_or_default();
+    let mut to_file = |text: &str| match &mut output {
+        Some((file, _)) => file.write(text.as_bytes()).map_err(TraceFailure::Said),
+        None => Ok(()),
+    };
+    let mut to_caller = |text: &str| write(text).map_err(TraceFailure::Write);
+    // The summary holds on to who is told of logs.
+    let document = RefCell::new(match (&wanted.output, wanted.json) {
+        (Some(_), _) => Some(ExecTraceJson::new(file, limit, &mut to_file)),
+        (None, true) => Some(ExecTraceJson::new(file, limit, &mut to_caller)),
+        (None, false) => None,
+    });
+    let mut log = |row: &LogRow<'_>| {
+        let mut document = document.borrow_mut();
+        document.as_mut().is_none_or(|document| document.log(row))
+    };
+    let mut summary = exectrace::Summary::new(wanted.map, Some(&mut log));
+    let outcome = exectrace::read(input, tick, &mut summary)
+        .map_err(|error| told(format!("{file}: {error}")))?;
+    summary.finish();
+    let report = ExecTrace {
+        file,
+        summary: &summary,
+        outcome: &outcome,
+        limit: wanted.limit,
+    };
+    let document = document.borrow_mut().take();
+    if let Some(document) = document {
+        document.finish(&report)?;
+    }
+    if wanted.json && wanted.output.is_none() {
+        return Ok(());
+    }
+    let mut text = report.text(style);
+    if let Some((file, path)) = output {
+        let bytes = file.keep().map_err(told)?;
+        text += &format!("\nWrote {path} ({}).\n", size(bytes));
+    }
+    write(&text).map_err(TraceFailure::Write)
+}
+
+/// Why a trace was not told.
+#[derive(Debug)]
+pub enum TraceFailure<E> {
+    /// A line.
+    Said(String),
+    /// What the writer returned.
+    Write(E),
 }
 
 #[cfg(test)]

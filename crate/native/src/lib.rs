@@ -1,6 +1,7 @@
 //! `gomapscope._native`: the core as Python sees it. Thin: every function
 //! converts its arguments, calls [`gomapscope_core`] and converts the result.
 
+mod exectrace;
 mod ffi;
 mod memory;
 mod pprof;
@@ -87,6 +88,11 @@ impl Request {
     #[getter]
     fn json(&self) -> bool {
         self.0.options.json
+    }
+
+    #[getter]
+    fn allow_write(&self) -> bool {
+        self.0.options.allow_write
     }
 
     #[getter]
@@ -1073,5 +1079,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pprof::pprof_parses, module)?)?;
     module.add_function(wrap_pyfunction!(timeline::answer_timeline, module)?)?;
     module.add_function(wrap_pyfunction!(timeline::timeline_ready, module)?)?;
+    module.add_function(wrap_pyfunction!(exectrace::exec_trace, module)?)?;
     Ok(())
 }

@@ -88,6 +88,13 @@ impl Pace {
             .is_ok()
     }
 
+    /// The same while a file of known units is read.
+    pub(crate) fn reading_bytes(&self, bytes: u64) -> bool {
+        let bytes = gomapscope_core::report::size(bytes);
+        self.look(|_| format!("reading: {bytes} (Ctrl-C ends)"))
+            .is_ok()
+    }
+
     fn look(&self, text: impl Fn(Duration) -> String) -> Result<(), ReadError> {
         Python::attach(|py| {
             self.poll(py)?;

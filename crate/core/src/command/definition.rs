@@ -26,6 +26,10 @@ pub enum Command {
     Timeline,
     /// `go-map-trace`: the trace as it stands.
     Trace,
+    /// `go-map-trace arm`: allocations and frees in the program's own execution traces.
+    TraceArm,
+    /// `go-map-trace disarm`: as it was.
+    TraceDisarm,
     /// `go-map-trace report`: what an event file tells.
     TraceReport,
     /// `go-map-trace start`: events while the program runs.
@@ -98,6 +102,8 @@ pub enum OptionId {
     All,
     /// `-all` that is no row count
     AllMaps,
+    /// `-allow-write`
+    AllowWrite,
     /// `-buckets`
     Buckets,
     /// `-cpu`
@@ -558,6 +564,14 @@ const EVERY: OptionDefinition = OptionDefinition {
     name: "every",
     value: Value::Number("N"),
     help: "Record one event of N.",
+};
+
+const ALLOW_WRITE: OptionDefinition = OptionDefinition {
+    id: OptionId::AllowWrite,
+    name: "allow-write",
+    value: Value::Flag,
+    help: "Permit the write to the program's memory: 4 bytes, told with their address. Without it \
+           nothing is written.",
 };
 
 const FORCE_OUTPUT: OptionDefinition = OptionDefinition {
@@ -1036,6 +1050,42 @@ const DEFINITIONS: &[Definition] = &[
         examples: &[Example {
             line: "go-map-trace",
             shows: "What is traced, what was recorded, what it cost.",
+        }],
+        notes: &[],
+    },
+    Definition {
+        command: Command::TraceArm,
+        name: "go-map-trace arm",
+        summary: "Let the program's next execution trace tell allocations and frees.",
+        operand: Operand::None,
+        options: &[ALLOW_WRITE, JSON],
+        about: &[
+            "Sets runtime.debug.traceallocfree, as GODEBUG=traceallocfree=1 would have (Go 1.23 \
+             and later). This is the only write that gomapscope ever does, and only with \
+             -allow-write.",
+            "Only a trace that begins afterwards (runtime/trace, /debug/pprof/trace) has them; \
+             each allocation then costs the program some tens of nanoseconds more. gomapscope \
+             trace reads the file.",
+        ],
+        examples: &[Example {
+            line: "go-map-trace arm -allow-write",
+            shows: "The address, the old bytes and the new ones.",
+        }],
+        notes: &[],
+    },
+    Definition {
+        command: Command::TraceDisarm,
+        name: "go-map-trace disarm",
+        summary: "Put back what go-map-trace arm wrote.",
+        operand: Operand::None,
+        options: &[JSON],
+        about: &[
+            "The old value is put back only where ours still stands. A trace that is on goes on \
+             as it began. A detached or abandoned program keeps what was written.",
+        ],
+        examples: &[Example {
+            line: "go-map-trace disarm",
+            shows: "The address and the value that is there again.",
         }],
         notes: &[],
     },

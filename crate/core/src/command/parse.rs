@@ -44,6 +44,8 @@ pub struct Options {
     pub key: Option<String>,
     /// `-force`
     pub force: bool,
+    /// `-allow-write`
+    pub allow_write: bool,
     /// `-garbage`
     pub garbage: bool,
     /// `-quick`
@@ -699,6 +701,7 @@ fn apply(options: &mut Options, option: &OptionDefinition, value: &str) -> Resul
             options.sort = Sort::of(choice(option, value).map_err(bad)?).unwrap_or_default();
         }
         OptionId::Force => options.force = true,
+        OptionId::AllowWrite => options.allow_write = true,
         OptionId::Garbage => options.garbage = true,
         OptionId::Quick => options.quick = true,
         OptionId::Holders => options.holders = true,

@@ -142,6 +142,27 @@ pub enum Fact<'a> {
     },
 }
 
+impl Fact<'_> {
+    /// When.
+    #[must_use]
+    pub fn t_ns(&self) -> u64 {
+        match *self {
+            Self::Clock { t_ns, .. }
+            | Self::Begin { t_ns, .. }
+            | Self::End { t_ns, .. }
+            | Self::HeapAlloc { t_ns, .. }
+            | Self::HeapGoal { t_ns, .. }
+            | Self::Log { t_ns, .. }
+            | Self::TaskBegin { t_ns, .. }
+            | Self::TaskEnd { t_ns, .. }
+            | Self::RegionBegin { t_ns, .. }
+            | Self::RegionEnd { t_ns, .. }
+            | Self::Alloc { t_ns, .. }
+            | Self::Free { t_ns, .. } => t_ns,
+        }
+    }
+}
+
 /// Takes the facts of a trace in the order of time.
 pub trait Sink {
     /// A fact; `stack` tells the frames of a stack's number, leaf first, while the call lasts.

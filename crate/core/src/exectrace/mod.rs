@@ -4,14 +4,21 @@
 //! file than one generation (about a second of the program) at once. A file that is cut
 //! or damaged gives what is whole in it; [`Outcome`] says what is missing.
 
+mod chance;
 mod fact;
 mod spans;
+mod summary;
 mod tables;
 mod v1;
 mod v2;
 mod wire;
 
+pub use chance::Chance;
 pub use fact::{Fact, Lane, Sink};
+pub use summary::{
+    Amount, Cluster, Count, Interval, Kind, LIFECYCLE, Life, LogRow, Points, Range, Step, Summary,
+    TypeRow,
+};
 
 use std::io::Read;
 
@@ -212,3 +219,6 @@ fn version(header: &[u8]) -> Option<u32> {
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 mod buckets;
 mod entries;
 mod events;
+mod exectrace;
 mod heat;
 mod json;
 mod layout;
@@ -24,6 +25,7 @@ mod testing;
 pub use buckets::{BucketsReport, BucketsText, buckets};
 pub use entries::{EntriesReport, EntriesText, entries};
 pub use events::{TraceStatus, event_line, events, events_json, trace_status, trace_status_json};
+pub use exectrace::{ExecTrace, ExecTraceJson};
 pub use heat::{heat, heat_cells, heat_strip};
 pub(crate) use json::write_json;
 pub use json::{JsonRows, buckets_json, entries_json, stats_json, to_json};
