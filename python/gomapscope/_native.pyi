@@ -332,6 +332,8 @@ class Trace:
         style: Style | None,
     ) -> tuple[bool, bool, str | None, str | None]:
         """The watched word of a map was written; the same is returned."""
+    def flush(self) -> None:
+        """Hand what was recorded to the system."""
     def finish(self, reason: str, cost_ns: int | None, mono: int | None) -> None: ...
     @property
     def ended(self) -> str | None: ...

@@ -426,6 +426,8 @@ def begin(
 
 def files() -> list[str]:
     """Event files of the traces that are on, or of the last that was."""
+    for trace in _active:
+        trace._native.flush()
     return [trace.output for trace in _active or _last if trace.output]
 
 

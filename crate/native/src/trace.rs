@@ -359,6 +359,13 @@ impl Trace {
         })
     }
 
+    /// Hands what was recorded to the system; of the kernel's probes that is always done.
+    fn flush(&mut self) {
+        if let Engine::Stops(recorder) = &mut self.engine {
+            recorder.flush();
+        }
+    }
+
     /// Ends the trace and its file; the kernel's probes are removed.
     fn finish(
         &mut self,

@@ -142,6 +142,11 @@ impl From<ReadError> for Miss {
 }
 
 impl Recorder {
+    /// Hands to the system what was recorded: a reader of the file sees it from now on.
+    pub fn flush(&mut self) {
+        self.sink.flush();
+    }
+
     /// A recorder of `plan`'s hits in `target`; events go to `writer`, too.
     #[must_use]
     pub fn new(

@@ -225,6 +225,14 @@ impl Sink {
         }
     }
 
+    /// Hands to the system what was recorded: a reader of the file sees it from now on.
+    pub(super) fn flush(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            let written = writer.flush();
+            self.check(written);
+        }
+    }
+
     /// Ends the file. Later hits are not recorded.
     pub(super) fn finish(
         &mut self,

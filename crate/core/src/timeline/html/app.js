@@ -600,6 +600,15 @@
     return out;
   }
 
+  /** The intervals of a lane in view, found once for all charts. */
+  function visible(lane) {
+    const key = `${view[0]} ${view[1]}`;
+    if (lane.seenIn !== key) {
+      lane.seenIn = key;
+      lane.seen = lane.kept.filter(([t, d]) => t <= view[1] && t + d >= view[0]);
+    }
+    return lane.seen;
+  }
   function bands(u) {
     const { ctx, bbox } = u;
     ctx.save();
@@ -613,13 +622,14 @@
       const lane = data.lanes.find((one) => S[one.name] === name);
       if (!lane) continue;
       ctx.fillStyle = css(token);
-      const seen = lane.kept.filter(([t, d]) => t <= view[1] && t + d >= view[0]);
+      const seen = visible(lane);
+      // Slivers of many would look like a wall.
+      const least = seen.length > u.over.clientWidth / 12 ? 0.7 * devicePixelRatio : 0;
+      const scale = bbox.width / (view[1] - view[0]);
       for (const [t, d] of seen) {
-        const a = u.valToPos(t, "x", true),
-          b = u.valToPos(t + d, "x", true);
-        // Slivers of many would look like a wall.
-        if (b - a < 0.7 * devicePixelRatio && seen.length > u.over.clientWidth / 12) continue;
-        ctx.fillRect(a, bbox.top, Math.max(b - a, 1), bbox.height);
+        const width = d * scale;
+        if (width < least) continue;
+        ctx.fillRect(bbox.left + (t - view[0]) * scale, bbox.top, Math.max(width, 1), bbox.height);
       }
     }
     ctx.restore();
