@@ -15,7 +15,7 @@ mod wire;
 mod tests;
 
 pub use explain::{Explained, Programs, explain};
-pub use frames::{Operation, is_allocator, is_runtime, operation};
+pub use frames::{Operation, is_allocator, is_runtime, linked_from_runtime, operation};
 pub use maps::{Attribution, Evidence, Figures, Place, Site, Work, attribute};
 pub use model::{
     Anchor, Kind, Label, LabelValue, Line, Location, Mapping, Origin, Placement, Profile, Sample,
