@@ -1112,7 +1112,10 @@ mod tests {
                     option.name
                 );
                 assert!(
-                    option.name.chars().all(|c| c.is_ascii_lowercase()),
+                    option
+                        .name
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || c == '-'),
                     "{}",
                     option.name
                 );
