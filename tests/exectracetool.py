@@ -42,6 +42,9 @@ def record(
 
 def go_lines(version: str, trace: Path) -> Iterator[str]:
     """What `go tool trace` of this release prints of a trace, event by event."""
+    if release(version) >= (1, 25):
+        # Its tool is compiled on first use, and the newest one reads all of these.
+        version = toolchains.VERSIONS[-1]
     of = release(version)
     flag = "-d=parsed" if of >= (1, 23, 99) else "-d=1" if of >= (1, 22) else "-d"
     environment = toolchains.environment(version)

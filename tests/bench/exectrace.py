@@ -8,7 +8,6 @@ toolchain.  Go's tool prints every event, which is most of its work; the reader 
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -39,42 +38,47 @@ def reader() -> Path:
     return target / "release" / "examples" / "tracedump"
 
 
-def peak(command: list[str]) -> tuple[bytes, int]:
-    """What a command prints, and the most memory it had, in KiB."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+def measured(command: list[str]) -> tuple[int, float, float, int]:
+    """Lines printed, seconds, seconds of processor time, and the most memory in KiB."""
+    started = time.monotonic()
+    environment = toolchains.environment(VERSION)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
-        out = process.stdout.read()
+        lines = sum(1 for _ in process.stdout)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{command[0]}: exit status {process.returncode}")
-    return out, usage.ru_maxrss
+    seconds = time.monotonic() - started
+    return lines, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
 
 
 def main(arguments: list[str]) -> int:
     program = str(reader())
+    go = str(toolchains.ensure(VERSION))
     with tempfile.TemporaryDirectory() as scratch:
         if arguments:
             trace = Path(arguments[0])
         else:
             env = {"GODEBUG": "traceallocfree=1"}
             trace, _ = exectracetool.record(VERSION, Path(scratch), "2000", "4000", env=env)
-        runs = [json.loads(peak([program, "-time", str(trace)])[0]) for _ in range(3)]
-        _, memory = peak([program, "-time", str(trace)])
-        best = min(runs, key=lambda run: run["seconds"])
-        megabytes = best["bytes"] / 1e6
-        print(
-            f"{megabytes:.1f} MB, {best['events']:,} events, {best['facts']:,} facts: "
-            f"{best['seconds']:.3f} s, {megabytes / best['seconds']:.0f} MB/s, "
-            f"{memory / 1024:.0f} MiB at most"
-        )
-        started = time.monotonic()
-        lines = sum(1 for _ in exectracetool.go_lines(VERSION, trace))
-        seconds = time.monotonic() - started
-        print(
-            f"go tool trace -d=parsed ({VERSION}): {lines:,} lines, {seconds:.1f} s, "
-            f"{megabytes / seconds:.1f} MB/s: {seconds / best['seconds']:.0f} times as long"
-        )
+        megabytes = trace.stat().st_size / 1e6
+        print(f"{megabytes:.1f} MB")
+        found = {}
+        for name, command in (
+            ("reader", [program, "-time", str(trace)]),
+            (f"go tool trace -d=parsed, {VERSION}", [go, "tool", "trace", "-d=parsed", str(trace)]),
+        ):
+            # The first run of Go's tool compiles it.
+            runs = [measured(command) for _ in range(2)]
+            lines, seconds, cpu, memory = min(runs, key=lambda run: run[2])
+            found[name] = cpu
+            print(
+                f"  {name}: {seconds:.2f} s, {cpu:.2f} s of processor time, "
+                f"{megabytes / cpu:.0f} MB/s of it, {memory / 1024:.0f} MiB, {lines:,} lines"
+            )
+        mine, theirs = found.values()
+        print(f"  Go's tool, which prints each event, takes {theirs / mine:.0f} times as long")
     return 0
 
 

@@ -94,7 +94,7 @@ fn damage(times: &str, path: &str) -> Result<(), Box<dyn std::error::Error>> {
             Err(_) => refused += 1,
         }
         summary.finish();
-        summary.clusters();
+        let _ = summary.clusters();
         slowest = slowest.max(started.elapsed().as_secs_f64());
     }
     println!(

@@ -51,6 +51,14 @@ func goid() uint64 {
 	return id
 }
 
+// readied makes ready something the compiler cannot drop.
+var readied int
+
+// ready is where debuggers break: the next thing is the trace's begin.
+//
+//go:noinline
+func ready() { readied++ }
+
 // monotonic is CLOCK_MONOTONIC, as runtime.nanotime reads it.
 //
 //go:linkname monotonic runtime.nanotime
@@ -121,6 +129,7 @@ func run() error {
 		return err
 	}
 	out := bufio.NewWriter(file)
+	ready()
 	if err := trace.Start(out); err != nil {
 		return err
 	}

@@ -1314,7 +1314,10 @@ mod tests {
                     option.name
                 );
                 assert!(
-                    option.name.chars().all(|c| c.is_ascii_lowercase()),
+                    option
+                        .name
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || c == '-'),
                     "{}",
                     option.name
                 );

@@ -30,7 +30,7 @@ pub enum Fact<'a> {
         t_ns: u64,
         /// What.
         lane: Lane,
-        /// Why ("GC sweep termination").
+        /// Why ("GC sweep termination"); of a collection empty, or [`super::BEFORE`].
         reason: &'a str,
         /// Of `StopTheWorld`: who.
         goid: u64,
@@ -122,7 +122,8 @@ pub enum Fact<'a> {
         t_ns: u64,
         /// The goroutine that allocated; 0 where nobody can tell.
         goid: u64,
-        /// The slot's address: the object's, less a malloc header.
+        /// The slot's address: the object's, less a malloc header. Tiny objects without
+        /// pointers share slots of 16 bytes: each of them is told under the slot's address.
         address: u64,
         /// Bytes of the slot, where its span is known.
         slot: Option<u64>,

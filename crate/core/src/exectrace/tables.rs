@@ -130,7 +130,7 @@ impl<T> Table<T> {
             return false;
         }
         self.count += 1;
-        let near = 4 * self.count as u64 + 4096;
+        let near = 2 * self.count as u64 + 4096;
         match usize::try_from(id) {
             Ok(index) if id < near => {
                 if self.dense.len() <= index {

@@ -28,7 +28,7 @@ const FRAMES_MAX: u64 = 1024;
 const HELD_MAX: usize = 224 << 20;
 const TABLES_MAX: usize = 64 << 20;
 /// Entries of a table: strings, stacks, types.
-const ENTRIES_MAX: usize = 8 << 20;
+const ENTRIES_MAX: usize = 4 << 20;
 const TYPES_MAX: usize = 1 << 20;
 const THREADS_MAX: usize = 1 << 16;
 /// Events between two looks at whether the user wants to go on.
