@@ -73,7 +73,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.alloc_objects = self.alloc_objects.saturating_add(other.alloc_objects);
         self.alloc_bytes = self.alloc_bytes.saturating_add(other.alloc_bytes);
         self.inuse_objects = self.inuse_objects.saturating_add(other.inuse_objects);
@@ -192,18 +192,9 @@ const NO_CODE: &str = "code is only understood on amd64";
 /// heap profiles; names must be there ([`super::symbolize`]).
 #[must_use]
 pub fn attribute(profile: &Profile, program: Option<(&Program, u64)>) -> Attribution {
-    let mut result = Attribution {
-        kind: profile.kind,
-        origin: profile.origin,
-        sites: Vec::new(),
-        maps: Figures::default(),
-        other: Figures::default(),
-        unknown: Figures::default(),
-        reasons: Vec::new(),
-        work: Vec::new(),
-        totals: vec![0; profile.sample_types.len()],
-        notes: profile.notes.clone(),
-    };
+    let mut result = Attribution::plain(profile.kind, profile.origin, Vec::new());
+    result.totals = vec![0; profile.sample_types.len()];
+    result.notes.clone_from(&profile.notes);
     for sample in &profile.samples {
         for (sum, value) in result.totals.iter_mut().zip(&sample.values) {
             *sum = sum.saturating_add(*value);
@@ -250,15 +241,9 @@ fn allocations(profile: &Profile, program: Option<(&Program, u64)>, result: &mut
                 let raw = sample.raw.as_ref().and_then(|raw| raw.first().copied());
                 let site = match sites.entry((place.clone(), evidence)) {
                     Entry::Occupied(entry) => entry.into_mut(),
-                    Entry::Vacant(entry) => entry.insert(Site {
-                        place,
-                        evidence,
-                        calls: Vec::new(),
-                        figures: Figures::default(),
-                        sampled_objects: None,
-                        callers: Vec::new(),
-                        most: i64::MIN,
-                    }),
+                    Entry::Vacant(entry) => {
+                        entry.insert(Site::plain(place, evidence, Figures::default()))
+                    }
                 };
                 site.figures.add(figures);
                 if let Some(raw) = raw {
@@ -340,11 +325,14 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
     let Some((_, first)) = frames(profile, sample).next() else {
         return Verdict::Unknown(NO_STACK);
     };
-    let Some(first) = first else {
-        return Verdict::Unknown(match program {
+    let nameless = || {
+        Verdict::Unknown(match program {
             Some(_) => NO_NAMES,
             None => NO_PROGRAM,
-        });
+        })
+    };
+    let Some(first) = first else {
+        return nameless();
     };
     if !is_runtime(&first.function) {
         if profile.origin != Origin::Proto {
@@ -380,7 +368,7 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
         .peekable();
     let purpose = match inner.peek() {
         Some((_, Some(line))) => operation(&line.function),
-        Some((_, None)) => return Verdict::Unknown(NO_NAMES),
+        Some((_, None)) => return nameless(),
         None => None,
     };
     if purpose.is_none() {
@@ -390,7 +378,7 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
     let mut called: Option<&Line> = None;
     for (index, line) in inner {
         let Some(line) = line else {
-            return Verdict::Unknown(NO_NAMES);
+            return nameless();
         };
         if is_runtime(&line.function) {
             called = Some(line);
@@ -444,26 +432,23 @@ fn work(profile: &Profile, result: &mut Attribution) {
     let mut rows: HashMap<WorkKey, Work> = HashMap::new();
     for sample in &profile.samples {
         let mut grows = false;
-        let mut called: Option<(&Line, Operation)> = None;
+        // The innermost function of the user's called the outermost of the runtime's.
+        let mut outermost = None;
         let mut caller = None;
         for (_, line) in frames(profile, sample) {
             let Some(line) = line else {
+                outermost = None;
                 continue;
             };
             if !is_runtime(&line.function) {
                 caller = Some(line);
                 break;
             }
-            if let Some(operation) = operation(&line.function) {
-                grows |= operation == Operation::Growth;
-                called = Some((line, operation));
-            } else if !is_allocator(&line.function) && called.is_some() {
-                // Something of the runtime that happens to use a map.
-                called = None;
-                break;
-            }
+            let operation = operation(&line.function);
+            grows |= operation == Some(Operation::Growth);
+            outermost = operation.map(|operation| (line, operation));
         }
-        let Some((call, operation)) = called else {
+        let Some((call, operation)) = outermost else {
             continue;
         };
         let operation = match grows {
@@ -527,7 +512,38 @@ fn work(profile: &Profile, result: &mut Attribution) {
     });
 }
 
+impl Site {
+    /// A site nothing else is known of.
+    pub(super) fn plain(place: Place, evidence: Evidence, figures: Figures) -> Self {
+        Self {
+            place,
+            evidence,
+            calls: Vec::new(),
+            figures,
+            sampled_objects: None,
+            callers: Vec::new(),
+            most: i64::MIN,
+        }
+    }
+}
+
 impl Attribution {
+    /// One of these sites alone.
+    pub(super) fn plain(kind: Kind, origin: Origin, sites: Vec<Site>) -> Self {
+        Self {
+            kind,
+            origin,
+            sites,
+            maps: Figures::default(),
+            other: Figures::default(),
+            unknown: Figures::default(),
+            reasons: Vec::new(),
+            work: Vec::new(),
+            totals: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
     /// All that was allocated or is in use.
     #[must_use]
     pub fn total(&self) -> Figures {
@@ -548,6 +564,12 @@ impl Attribution {
                         "Of this format the runtime's functions are left out: a call into a map \
                          counts with all it allocates, which includes the few objects a \
                          collection that begins there needs. debug=1 tells those apart.",
+                    );
+                }
+                if profile.duration_ns > 0 {
+                    tell(
+                        "It is the difference between two times (?seconds=): what was freed in \
+                         between makes figures in use smaller, even below zero.",
                     );
                 }
                 if profile.period > 1 {

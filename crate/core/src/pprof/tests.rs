@@ -327,3 +327,164 @@ proptest! {
         let _ = parse("p", &gzip(&noise));
     }
 }
+
+/// A stack of named functions, each at an address of its own.
+fn stack(profile: &mut Profile, functions: &[&str], values: &[i64]) {
+    let first = profile.locations.len() as u32;
+    for function in functions {
+        let address = 0x1000 + profile.locations.len() as u64;
+        let lines = match function.is_empty() {
+            true => Vec::new(),
+            false => vec![Line {
+                function: (*function).into(),
+                file: "/src/main.go".into(),
+                line: 7,
+            }],
+        };
+        profile.locations.push(Location { address, lines });
+    }
+    profile.samples.push(Sample {
+        stack: (first..first + functions.len() as u32).collect(),
+        values: values.to_vec(),
+        raw: None,
+        labels: Vec::new(),
+    });
+}
+
+fn empty(kind: Kind, origin: Origin, types: &[&str]) -> Profile {
+    Profile {
+        kind,
+        origin,
+        sample_types: types
+            .iter()
+            .map(|name| ValueType {
+                name: (*name).into(),
+                unit: "count".into(),
+            })
+            .collect(),
+        period: 1,
+        period_type: None,
+        time_ns: None,
+        duration_ns: 0,
+        last_gc_ns: None,
+        samples: Vec::new(),
+        locations: Vec::new(),
+        program: None,
+        build_id: None,
+        placement: Placement::default(),
+        notes: Vec::new(),
+    }
+}
+
+const HEAP_TYPES: [&str; 4] = [
+    "alloc_objects",
+    "alloc_space",
+    "inuse_objects",
+    "inuse_space",
+];
+
+#[test]
+fn the_innermost_function_that_does_not_just_allocate_decides() {
+    let mut heap = empty(Kind::Heap, Origin::Memory, &HEAP_TYPES);
+    let classic = [
+        "runtime.makeBucketArray",
+        "runtime.hashGrow",
+        "runtime.mapassign",
+        "main.f",
+    ];
+    stack(&mut heap, &classic, &[1, 10, 1, 10]);
+    let swiss = [
+        "runtime.mallocgcSmallScanNoHeaderSC4",
+        "runtime.newarray",
+        "internal/runtime/maps.newarray",
+        "internal/runtime/maps.newGroups",
+        "runtime.mapassign_fast64",
+        "main.f",
+        "main.g",
+    ];
+    stack(&mut heap, &swiss, &[2, 20, 2, 20]);
+    // A collection that begins there.
+    let collection = [
+        "runtime.acquireSudog",
+        "runtime.gcStart",
+        "runtime.mallocgc",
+        "runtime.newarray",
+        "runtime.makeBucketArray",
+        "runtime.makemap",
+        "main.f",
+    ];
+    stack(&mut heap, &collection, &[4, 40, 4, 40]);
+    stack(
+        &mut heap,
+        &["runtime.mallocgc", "runtime.growslice", "main.f"],
+        &[8, 80, 8, 80],
+    );
+    stack(
+        &mut heap,
+        &["", "runtime.mapassign", "main.f"],
+        &[16, 160, 0, 0],
+    );
+    stack(&mut heap, &[], &[32, 320, 0, 0]);
+    let found = attribute(&heap, None);
+    assert_eq!(found.maps.alloc_bytes, 30);
+    assert_eq!(found.other.alloc_bytes, 120);
+    assert_eq!(found.unknown.alloc_bytes, 480);
+    assert_eq!(found.total().alloc_objects, 63);
+    let [site] = &found.sites[..] else {
+        panic!("{:?}", found.sites);
+    };
+    assert_eq!(
+        (&*site.place.function, site.evidence),
+        ("main.f", Evidence::RawPc)
+    );
+    assert_eq!(site.callers.len(), 1);
+    let calls: Vec<&str> = site.calls.iter().map(|call| &**call).collect();
+    assert_eq!(calls, ["runtime.mapassign", "runtime.mapassign_fast64"]);
+}
+
+#[test]
+fn without_the_executable_a_trimmed_stack_is_not_known() {
+    let mut heap = empty(Kind::Heap, Origin::Proto, &HEAP_TYPES);
+    stack(&mut heap, &["main.f", "main.main"], &[1, 10, 1, 10]);
+    let found = attribute(&heap, None);
+    assert_eq!(found.unknown.alloc_bytes, 10);
+    assert_eq!(found.sites, []);
+}
+
+#[test]
+fn time_is_told_by_what_the_program_called() {
+    let mut cpu = empty(Kind::Cpu, Origin::Proto, &["samples", "cpu"]);
+    let grows = [
+        "runtime.memmove",
+        "internal/runtime/maps.(*table).rehash",
+        "runtime.mapassign_fast64",
+        "main.f",
+    ];
+    stack(&mut cpu, &grows, &[1, 10]);
+    stack(
+        &mut cpu,
+        &["runtime.memhash64", "runtime.mapaccess1_fast64", "main.f"],
+        &[2, 20],
+    );
+    // A map of the runtime's own, under something else.
+    stack(
+        &mut cpu,
+        &["runtime.mapaccess1", "runtime.typelinksinit", "main.f"],
+        &[4, 40],
+    );
+    stack(&mut cpu, &["main.f"], &[8, 80]);
+    let found = attribute(&cpu, None);
+    let rows: Vec<_> = found
+        .work
+        .iter()
+        .map(|row| (row.operation, row.values.clone()))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (Operation::Access, vec![2, 20]),
+            (Operation::Growth, vec![1, 10])
+        ]
+    );
+    assert_eq!(found.totals, [15, 150]);
+}

@@ -49,8 +49,7 @@ pub fn trends(profiles: &[&Attribution]) -> Vec<Trend> {
         .map(|profile| {
             let mut by_place: HashMap<&Place, Figures> = HashMap::new();
             for Site { place, figures, .. } in &profile.sites {
-                let sum = by_place.entry(place).or_default();
-                *sum = figures.less(Figures::default().less(*sum));
+                by_place.entry(place).or_default().add(*figures);
             }
             by_place
         })
@@ -83,4 +82,74 @@ pub fn trends(profiles: &[&Attribution]) -> Vec<Trend> {
         key(b).cmp(&key(a)).then_with(|| a.place.cmp(&b.place))
     });
     trends
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::super::maps::Evidence;
+    use super::super::model::{Kind, Origin};
+    use super::*;
+
+    fn attribution(rows: &[(&str, i64)]) -> Attribution {
+        let sites = rows.iter().map(|(function, objects)| {
+            Site::plain(
+                Place {
+                    function: Rc::from(*function),
+                    file: Rc::from("/src/main.go"),
+                    line: 1,
+                    map_type: None,
+                },
+                Evidence::Call,
+                Figures {
+                    alloc_objects: 2 * objects,
+                    alloc_bytes: 200 * objects,
+                    inuse_objects: *objects,
+                    inuse_bytes: 100 * objects,
+                },
+            )
+        });
+        Attribution::plain(Kind::Heap, Origin::Proto, sites.collect())
+    }
+
+    #[test]
+    fn only_what_rises_in_each_of_three_is_steady() {
+        let all = [
+            attribution(&[("a", 1), ("b", 5), ("d", 1)]),
+            attribution(&[("a", 2), ("b", 5), ("c", 1), ("d", 3)]),
+            attribution(&[("a", 3), ("b", 9), ("c", 2), ("d", 2)]),
+        ];
+        let found = trends(&all.iter().collect::<Vec<_>>());
+        let steady: Vec<(&str, bool, i64)> = found
+            .iter()
+            .map(|t| (&*t.place.function, t.steady, t.growth.inuse_bytes))
+            .collect();
+        // One that is not in the first profile has none there.
+        assert_eq!(
+            steady,
+            [
+                ("b", false, 400),
+                ("a", true, 200),
+                ("c", true, 200),
+                ("d", false, 100)
+            ]
+        );
+        let two = trends(&all.iter().take(2).collect::<Vec<_>>());
+        assert!(two.iter().all(|trend| !trend.steady));
+    }
+
+    #[test]
+    fn churn_is_a_matter_of_figures() {
+        let figures = |alloc_bytes, inuse_bytes| Figures {
+            alloc_bytes,
+            inuse_bytes,
+            ..Figures::default()
+        };
+        assert!(churns(&figures(20 << 20, 1 << 20)));
+        assert!(churns(&figures(1 << 20, 0)));
+        assert!(churns(&figures(1 << 20, -5)));
+        assert!(!churns(&figures(19 << 20, 1 << 20)));
+        assert!(!churns(&figures(1 << 19, 0)));
+    }
 }
