@@ -130,6 +130,16 @@ pub fn operation(function: &str) -> Option<Operation> {
     }
 }
 
+/// Whether a function that is not named so is the runtime's all the same, and of maps: a package
+/// may have functions that the runtime has the code of (`//go:linkname`), such as
+/// `reflect.makemap` in runtime/map.go. `None` if it is the package's own.
+#[must_use]
+pub fn linked_from_runtime(file: &str) -> Option<bool> {
+    let (folder, name) = file.rsplit_once('/')?;
+    let runtime = folder == "runtime" || folder.ends_with("/src/runtime");
+    runtime.then(|| name.starts_with("map"))
+}
+
 /// The functions that the compiler and reflect call.
 fn entry(name: &str) -> Option<Operation> {
     use Operation as O;
@@ -195,6 +205,16 @@ mod tests {
         assert!(is_allocator("runtime.mallocgcSmallScanNoHeaderSC4"));
         assert!(is_allocator("internal/runtime/maps.newarray"));
         assert!(!is_allocator("runtime.mapassign"));
+        let linked = [
+            ("/usr/lib/go/src/runtime/map_swiss.go", Some(true)),
+            ("runtime/slice.go", Some(false)),
+            ("/src/runtime/pprof/map.go", None),
+            ("/home/me/runtime/map.go", None),
+            ("map.go", None),
+        ];
+        for (file, expected) in linked {
+            assert_eq!(linked_from_runtime(file), expected, "{file}");
+        }
         assert!(is_runtime("internal/runtime/maps.NewMap"));
         assert!(!is_runtime("runtime/pprof.Do"));
     }

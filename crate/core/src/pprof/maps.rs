@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::frames::{Operation, is_allocator, is_runtime, operation};
+use super::frames::{Operation, is_allocator, is_runtime, linked_from_runtime, operation};
 use super::model::{Kind, LabelValue, Line, Origin, Profile, Sample};
 use super::program::{Call, Program};
 
@@ -336,19 +336,27 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
     };
     if !is_runtime(&first.function) {
         if profile.origin != Origin::Proto {
-            // The program's own function of assembly, or a wrapper: nothing of maps allocates
-            // outside the runtime.
-            return Verdict::Other;
+            return match of_maps(&first.function, &first.file) {
+                Some(true) => {
+                    Verdict::Map(Evidence::RawPc, place(first, None), first.function.clone())
+                }
+                // What the program's own functions allocate without the runtime in between.
+                _ => Verdict::Other,
+            };
         }
         return match call_at(0) {
             None => Verdict::Unknown(NO_PROGRAM),
-            Some(Call::Direct { function, map_type }) => match operation(&function) {
-                Some(_) => Verdict::Map(
+            Some(Call::Direct {
+                function,
+                file,
+                map_type,
+            }) => match of_maps(&function, &file) {
+                Some(true) => Verdict::Map(
                     Evidence::new(false, map_type.is_some()),
                     place(first, map_type),
                     function,
                 ),
-                None if is_runtime(&function) => Verdict::Other,
+                Some(false) => Verdict::Other,
                 None => Verdict::Unknown(NOT_RUNTIME),
             },
             Some(Call::Inlined { function }) => match operation(&function) {
@@ -367,11 +375,11 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
         .skip_while(|(_, line)| line.is_some_and(|line| is_allocator(&line.function)))
         .peekable();
     let purpose = match inner.peek() {
-        Some((_, Some(line))) => operation(&line.function),
+        Some((_, Some(line))) => of_maps(&line.function, &line.file),
         Some((_, None)) => return nameless(),
         None => None,
     };
-    if purpose.is_none() {
+    if purpose != Some(true) {
         return Verdict::Other;
     }
     // The user's call is the first outside the runtime; the function it calls comes before it.
@@ -385,10 +393,14 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
             continue;
         }
         let map_type = match call_at(index) {
-            Some(Call::Direct { function, map_type }) if operation(&function).is_some() => map_type,
+            Some(Call::Direct {
+                function,
+                file,
+                map_type,
+            }) if of_maps(&function, &file) == Some(true) => map_type,
             _ => None,
         };
-        let call = called.map_or_else(|| Rc::from(""), |line| line.function.clone());
+        let call = called.map_or_else(|| line.function.clone(), |called| called.function.clone());
         return Verdict::Map(
             Evidence::new(true, map_type.is_some()),
             place(line, map_type),
@@ -399,6 +411,17 @@ fn verdict(profile: &Profile, sample: &Sample, program: Option<(&Program, u64)>)
     match called {
         Some(line) => Verdict::Map(Evidence::RawPc, place(line, None), line.function.clone()),
         None => Verdict::Other,
+    }
+}
+
+/// Whether a function is the runtime's, and one of maps; `None` if it is the program's.
+fn of_maps(function: &str, file: &str) -> Option<bool> {
+    if operation(function).is_some() {
+        return Some(true);
+    }
+    match is_runtime(function) {
+        true => Some(false),
+        false => linked_from_runtime(file),
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Call {
     Direct {
         /// Which.
         function: Rc<str>,
+        /// The file it is written in.
+        file: Rc<str>,
         /// The map type whose descriptor it is given first, as Go prints it.
         map_type: Option<Rc<str>>,
     },
@@ -262,8 +264,10 @@ impl Program {
                     return Call::Unknown;
                 };
                 let known = first.and_then(|first| self.map_types().get(&first));
+                let file = self.lines(target).pop().map(|line| line.file);
                 Call::Direct {
                     function: function.name.into(),
+                    file: file.unwrap_or_else(|| Rc::from("")),
                     map_type: known.cloned(),
                 }
             }
