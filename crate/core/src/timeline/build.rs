@@ -1036,7 +1036,10 @@ impl Builder {
             ));
         }
         for track in &mut tracks {
-            track.shots.sort_by_key(|shot| shot.t_ns);
+            // One without a time is the present, behind all that was recorded.
+            track
+                .shots
+                .sort_by_key(|shot| shot.t_ns.unwrap_or(u64::MAX));
         }
         tracks
     }
@@ -1421,7 +1424,7 @@ fn map_track(
     let life = lives.iter().max_by_key(|life| life.last);
     // Whichever is the later.
     let later = match (shot, life) {
-        (Some(shot), Some(life)) => shot.t_ns.is_some_and(|t_ns| t_ns >= life.last),
+        (Some(shot), Some(life)) => shot.t_ns.is_none_or(|t_ns| t_ns >= life.last),
         (Some(_), None) => true,
         _ => false,
     };
