@@ -1036,7 +1036,10 @@ impl Builder {
             ));
         }
         for track in &mut tracks {
-            track.shots.sort_by_key(|shot| shot.t_ns);
+            // One without a time is the present, behind all that was recorded.
+            track
+                .shots
+                .sort_by_key(|shot| shot.t_ns.unwrap_or(u64::MAX));
         }
         tracks
     }
@@ -1421,7 +1424,7 @@ fn map_track(
     let life = lives.iter().max_by_key(|life| life.last);
     // Whichever is the later.
     let later = match (shot, life) {
-        (Some(shot), Some(life)) => shot.t_ns.is_some_and(|t_ns| t_ns >= life.last),
+        (Some(shot), Some(life)) => shot.t_ns.is_none_or(|t_ns| t_ns >= life.last),
         (Some(_), None) => true,
         _ => false,
     };
@@ -1620,4 +1623,82 @@ fn is_v1(head: &[u8]) -> bool {
         .and_then(|digits| std::str::from_utf8(digits).ok())
         .and_then(|digits| digits.parse::<u32>().ok())
         .is_some_and(|release| release < 22)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pprof::{Origin, Placement, ValueType};
+
+    fn heap(time_ns: i64) -> Profile {
+        Profile {
+            kind: Kind::Heap,
+            origin: Origin::Proto,
+            sample_types: vec![ValueType {
+                name: "inuse_space".into(),
+                unit: "bytes".into(),
+            }],
+            period: 1,
+            period_type: None,
+            time_ns: Some(time_ns),
+            duration_ns: 0,
+            last_gc_ns: None,
+            samples: Vec::new(),
+            locations: Vec::new(),
+            program: None,
+            build_id: None,
+            placement: Placement::default(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn traced() -> Builder {
+        let mut builder = Builder::new();
+        let mut trace = source(SourceKind::Trace, "trace", "ticks of 64 ns");
+        trace.extent = Some((1_000, 90_000));
+        let at = builder.push(trace);
+        builder.walls.add(at, 1_000, 5_000_001_000, 200).unwrap();
+        builder.ends = vec![10_000, 20_000, 50_000, 80_000];
+        builder
+    }
+
+    #[test]
+    fn a_heap_profile_without_its_collection_lies_between_two() {
+        let mut builder = traced();
+        builder.profile("heap", heap(5_000_060_000), Vec::new());
+        let timeline = builder.finish();
+        let of = &timeline.sources[1];
+        assert_eq!(of.extent, Some((20_000, 50_000)));
+        assert_eq!(of.error_ns, Some(30_200));
+        let mark = &timeline.instants[0];
+        assert_eq!((mark.t_ns, mark.until_ns), (20_000, 50_000));
+        // No point in a series: nobody knows when it was so.
+        assert!(timeline.series.is_empty());
+        // Where the trace does not tell, nothing is claimed.
+        for time in [5_000_015_000, 5_000_095_000] {
+            let mut builder = traced();
+            builder.profile("heap", heap(time), Vec::new());
+            let timeline = builder.finish();
+            assert_eq!(timeline.sources[1].error_ns, None);
+            assert!(timeline.sources[1].mapping.contains("nothing tells"));
+        }
+    }
+
+    #[test]
+    fn a_window_ends_when_the_profile_says_but_a_cpu_profile_begins_then() {
+        for (kind, span) in [
+            (Kind::Cpu, (30_000, 50_000)),
+            (Kind::Heap, (10_000, 30_000)),
+        ] {
+            let mut builder = traced();
+            let mut profile = heap(5_000_030_000);
+            profile.kind = kind;
+            profile.duration_ns = 20_000;
+            builder.profile("p", profile, Vec::new());
+            let timeline = builder.finish();
+            assert_eq!(timeline.sources[1].extent, Some(span));
+            let interval = &timeline.intervals[0];
+            assert_eq!((interval.begin_ns, interval.end_ns), span);
+        }
+    }
 }

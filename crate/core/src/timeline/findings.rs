@@ -8,8 +8,9 @@ use super::model::{Evidence, Finding, Instant, MapTrack, SourceKind, Timeline};
 use crate::events::{Frame, caller};
 use crate::report::{count, percent_of, sanitize, size, thousands};
 
-/// A map that grew as often as this is spoken of.
+/// A map that grew as often as this, and asked for so much, is spoken of.
 const GROWTHS: u64 = 4;
+const GROWN: u64 = 8 << 10;
 /// What a rebuild gives back must be so much, and so large a share of the map.
 const RECLAIMABLE: u64 = 64 << 10;
 const SHARE: u64 = 4;
@@ -82,8 +83,9 @@ fn nothing(timeline: &Timeline) -> Finding {
         .count();
     Finding {
         text: format!(
-            "Nothing stands out: no map grew {GROWTHS} times or more, none would give back {} \
+            "Nothing stands out: no map grew {GROWTHS} times or more and asked for {}, none would give back {} \
              and a quarter of itself, no storage worth {} was let go within {}.",
+            size(GROWN),
             size(RECLAIMABLE),
             size(QUICK_BYTES),
             span(QUICK_NS)
@@ -137,13 +139,16 @@ fn grown(timeline: &Timeline, lives: &Lives, found: &mut Vec<Graded>) {
         let (Some(first), Some(last)) = (times.first(), times.last()) else {
             continue;
         };
-        said += 1;
-        let mut stacks: Vec<(&Option<u32>, &Growths)> = life.stacks.iter().collect();
-        stacks.sort_by_key(|(stack, of)| (Reverse(of.count), **stack));
         let bytes = life
             .stacks
             .values()
             .fold(0_u64, |sum, of| sum.saturating_add(of.bytes));
+        if bytes < GROWN {
+            continue;
+        }
+        said += 1;
+        let mut stacks: Vec<(&Option<u32>, &Growths)> = life.stacks.iter().collect();
+        stacks.sort_by_key(|(stack, of)| (Reverse(of.count), **stack));
         let mut text = format!(
             "{} grew {} times in {}, asking for {} in all",
             called(map),
@@ -336,7 +341,7 @@ fn collected(timeline: &Timeline, found: &mut Vec<Graded>) {
     let time = until.saturating_sub(from).max(1);
     // Twice as many as chance would put there.
     let chance = (all as u128 * u128::from(marked) / u128::from(time)) as u64;
-    if during < 4 || during < chance.saturating_mul(2) {
+    if bytes < RECLAIMABLE || during < 4 || during < chance.saturating_mul(2) {
         return;
     }
     found.push(Graded(
