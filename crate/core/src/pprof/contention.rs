@@ -452,6 +452,7 @@ impl Reader<'_> {
         let Call::Direct {
             function: callee,
             map_type,
+            ..
         } = &call.call
         else {
             return;
