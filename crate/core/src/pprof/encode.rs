@@ -1,10 +1,7 @@
 //! A profile as pprof's protobuf, with the names of functions in it: nothing needs the
 //! program to read it.
 
-use std::collections::HashMap;
-
-use prost::Message as _;
-
+use super::builder::Builder;
 use super::model::{Kind, LabelValue, Profile};
 use super::proto;
 
@@ -12,34 +9,25 @@ use super::proto;
 /// them to terminals.
 #[must_use]
 pub fn encode(profile: &Profile) -> Vec<u8> {
-    let mut writer = Writer::default();
-    writer.string("");
-    let types = &profile.sample_types;
-    writer.out.sample_type = types
-        .iter()
-        .map(|value| writer_type(&mut writer.strings, &value.name, &value.unit))
-        .collect();
-    writer.out.period_type = profile
+    let mut writer = Builder::new(
+        profile.program.as_deref().unwrap_or("program"),
+        profile.build_id.as_deref().unwrap_or(""),
+    );
+    for value in &profile.sample_types {
+        let value = writer.value_type(&value.name, &value.unit);
+        writer.profile.sample_type.push(value);
+    }
+    writer.profile.period_type = profile
         .period_type
         .as_ref()
-        .map(|value| writer_type(&mut writer.strings, &value.name, &value.unit));
-    writer.out.period = profile.period;
-    writer.out.time_nanos = profile.time_ns.unwrap_or(0);
-    writer.out.duration_nanos = profile.duration_ns;
+        .map(|value| writer.value_type(&value.name, &value.unit));
+    writer.profile.period = profile.period;
+    writer.profile.time_nanos = profile.time_ns.unwrap_or(0);
+    writer.profile.duration_nanos = profile.duration_ns;
     // runtime/pprof names none for heap, and pprof takes the last; the same for others.
     if profile.kind == Kind::Heap {
-        writer.out.default_sample_type = writer.string("inuse_space");
+        writer.profile.default_sample_type = writer.string("inuse_space");
     }
-    let filename = writer.string(profile.program.as_deref().unwrap_or("program"));
-    let build_id = writer.string(profile.build_id.as_deref().unwrap_or(""));
-    writer.out.mapping.push(proto::Mapping {
-        id: 1,
-        filename,
-        build_id,
-        // Without it pprof would look for the program.
-        has_functions: true,
-        ..proto::Mapping::default()
-    });
     for (index, location) in profile.locations.iter().enumerate() {
         let line = location
             .lines
@@ -49,7 +37,7 @@ pub fn encode(profile: &Profile) -> Vec<u8> {
                 line: line.line,
             })
             .collect();
-        writer.out.location.push(proto::Location {
+        writer.profile.location.push(proto::Location {
             id: index as u64 + 1,
             mapping_id: 1,
             address: location.address,
@@ -77,7 +65,7 @@ pub fn encode(profile: &Profile) -> Vec<u8> {
                 }
             })
             .collect();
-        writer.out.sample.push(proto::Sample {
+        writer.profile.sample.push(proto::Sample {
             location_id: sample.stack.iter().map(|at| u64::from(*at) + 1).collect(),
             value: sample.values.clone(),
             label,
@@ -85,69 +73,9 @@ pub fn encode(profile: &Profile) -> Vec<u8> {
     }
     for note in &profile.notes {
         let note = writer.string(note);
-        writer.out.comment.push(note);
+        writer.profile.comment.push(note);
     }
     writer.finish()
-}
-
-fn writer_type(strings: &mut Strings, name: &str, unit: &str) -> proto::ValueType {
-    proto::ValueType {
-        r#type: strings.at(name),
-        unit: strings.at(unit),
-    }
-}
-
-#[derive(Default)]
-struct Strings {
-    list: Vec<String>,
-    known: HashMap<String, i64>,
-}
-
-impl Strings {
-    fn at(&mut self, text: &str) -> i64 {
-        if let Some(at) = self.known.get(text) {
-            return *at;
-        }
-        let at = self.list.len() as i64;
-        self.list
-            .push(crate::report::sanitize(text, true).into_owned());
-        self.known.insert(text.to_owned(), at);
-        at
-    }
-}
-
-#[derive(Default)]
-struct Writer {
-    out: proto::Profile,
-    strings: Strings,
-    functions: HashMap<(i64, i64), u64>,
-}
-
-impl Writer {
-    fn string(&mut self, text: &str) -> i64 {
-        self.strings.at(text)
-    }
-
-    fn function(&mut self, name: &str, file: &str) -> u64 {
-        let key = (self.string(name), self.string(file));
-        if let Some(id) = self.functions.get(&key) {
-            return *id;
-        }
-        let id = self.out.function.len() as u64 + 1;
-        self.out.function.push(proto::Function {
-            id,
-            name: key.0,
-            system_name: key.0,
-            filename: key.1,
-        });
-        self.functions.insert(key, id);
-        id
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.out.string_table = self.strings.list;
-        self.out.encode_to_vec()
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Profiles of Go programs, as `runtime/pprof` writes them and as the runtime keeps them.
 
 mod answer;
+pub(crate) mod builder;
 pub mod contention;
 mod encode;
 mod explain;

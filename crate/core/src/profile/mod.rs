@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prost::Message as _;
-
-use crate::pprof::proto::{Function, Label, Line, Location, Mapping, Profile, Sample, ValueType};
+use crate::pprof::builder::Builder;
+use crate::pprof::proto::{Label, Sample};
 use crate::save::NewFile;
 use crate::scan::{Facts, FoundMap, ScanReport, State};
 
@@ -38,7 +37,7 @@ pub struct Written {
 /// those of the report. Not compressed.
 #[must_use]
 pub fn scan_profile(report: &ScanReport<'_>, facts: &Facts, program: &str) -> (Vec<u8>, usize) {
-    let mut builder = Builder::new(program);
+    let mut builder = begun(program);
     let used = || {
         report
             .figures()
@@ -56,8 +55,8 @@ pub fn scan_profile(report: &ScanReport<'_>, facts: &Facts, program: &str) -> (V
             facts.tombstones.get(&map.address).copied().unwrap_or(0),
         ];
         if single {
-            let at = builder.sample(report, map, (holder, frames), true);
-            builder.add(at, values);
+            let at = sample(&mut builder, report, map, (holder, frames), true);
+            add(&mut builder, at, values);
             continue;
         }
         let group = (
@@ -69,12 +68,12 @@ pub fn scan_profile(report: &ScanReport<'_>, facts: &Facts, program: &str) -> (V
         let at = match groups.get(&group) {
             Some(at) => *at,
             None => {
-                let at = builder.sample(report, map, (holder, frames), false);
+                let at = sample(&mut builder, report, map, (holder, frames), false);
                 groups.insert(group, at);
                 at
             }
         };
-        builder.add(at, values);
+        add(&mut builder, at, values);
     }
     let samples = builder.profile.sample.len();
     (builder.finish(), samples)
@@ -83,136 +82,68 @@ pub fn scan_profile(report: &ScanReport<'_>, facts: &Facts, program: &str) -> (V
 type Frames = Rc<[Rc<str>]>;
 type Group = (Option<usize>, &'static str, Option<Rc<str>>, Option<Frames>);
 
-struct Builder {
-    profile: Profile,
-    strings: HashMap<String, i64>,
-    /// Locations by function, file and line.
-    locations: HashMap<(i64, i64, i64), u64>,
+/// The profile's head: what its values are, and whose they are.
+fn begun(program: &str) -> Builder {
+    let mut builder = Builder::new(program, "");
+    for (name, unit) in VALUES {
+        let value = builder.value_type(name, unit);
+        builder.profile.sample_type.push(value);
+    }
+    builder.profile.default_sample_type = builder.string("reclaimable");
+    let note = builder.string("Maps that the program can reach; written by go-map-scan.");
+    builder.profile.comment.push(note);
+    builder.profile.time_nanos = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_nanos()).ok())
+        .unwrap_or(0);
+    builder
 }
 
-impl Builder {
-    fn new(program: &str) -> Self {
-        let mut builder = Self {
-            profile: Profile::default(),
-            strings: HashMap::new(),
-            locations: HashMap::new(),
-        };
-        builder.string("");
-        for (name, unit) in VALUES {
-            let value = ValueType {
-                r#type: builder.string(name),
-                unit: builder.string(unit),
-            };
-            builder.profile.sample_type.push(value);
-        }
-        builder.profile.default_sample_type = builder.string("reclaimable");
-        // Without a mapping that has its functions pprof would look for the program.
-        let filename = builder.string(program);
-        builder.profile.mapping.push(Mapping {
-            id: 1,
-            filename,
-            has_functions: true,
-            ..Mapping::default()
-        });
-        let note = builder.string("Maps that the program can reach; written by go-map-scan.");
-        builder.profile.comment.push(note);
-        builder.profile.time_nanos = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .ok()
-            .and_then(|since| i64::try_from(since.as_nanos()).ok())
-            .unwrap_or(0);
-        builder
+/// A new sample without values; with a label for its address if it is of one map.
+fn sample(
+    builder: &mut Builder,
+    report: &ScanReport<'_>,
+    map: &FoundMap,
+    (holder, frames): (Option<&Rc<str>>, Option<&Frames>),
+    single: bool,
+) -> usize {
+    let name = report.type_text(map);
+    let mut location_id = vec![
+        builder.place(&name, "", 0),
+        builder.place(holder.map_or(UNKNOWN, |holder| &**holder), "", 0),
+    ];
+    for frame in frames.into_iter().flat_map(|frames| frames.iter()) {
+        let (function, file, line) = split(frame);
+        location_id.push(builder.place(function, file, line));
     }
-
-    fn string(&mut self, text: &str) -> i64 {
-        if let Some(at) = self.strings.get(text) {
-            return *at;
-        }
-        let at = self.profile.string_table.len() as i64;
-        self.profile.string_table.push(text.to_owned());
-        self.strings.insert(text.to_owned(), at);
-        at
+    let mut labels = vec![("type", name)];
+    if single {
+        labels.push(("map", format!("{:#x}", map.address)));
+        labels.push(("evidence", map.label.evidence().to_owned()));
     }
-
-    fn location(&mut self, name: &str, file: &str, line: i64) -> u64 {
-        let (name, file) = (self.string(&clean(name)), self.string(&clean(file)));
-        if let Some(id) = self.locations.get(&(name, file, line)) {
-            return *id;
-        }
-        let id = self.profile.location.len() as u64 + 1;
-        self.profile.function.push(Function {
-            id,
-            name,
-            system_name: name,
-            filename: file,
-        });
-        self.profile.location.push(Location {
-            id,
-            mapping_id: 1,
-            line: vec![Line {
-                function_id: id,
-                line,
-            }],
-            ..Location::default()
-        });
-        self.locations.insert((name, file, line), id);
-        id
-    }
-
-    /// A new sample without values; with a label for its address if it is of one map.
-    fn sample(
-        &mut self,
-        report: &ScanReport<'_>,
-        map: &FoundMap,
-        (holder, frames): (Option<&Rc<str>>, Option<&Frames>),
-        single: bool,
-    ) -> usize {
-        let name = report.type_text(map);
-        let mut location_id = vec![
-            self.location(&name, "", 0),
-            self.location(holder.map_or(UNKNOWN, |holder| &**holder), "", 0),
-        ];
-        for frame in frames.into_iter().flat_map(|frames| frames.iter()) {
-            let (function, file, line) = split(frame);
-            location_id.push(self.location(function, file, line));
-        }
-        let mut labels = vec![("type", clean(&name))];
-        if single {
-            labels.push(("map", format!("{:#x}", map.address)));
-            labels.push(("evidence", map.label.evidence().to_owned()));
-        }
-        let label = labels
-            .into_iter()
-            .map(|(key, value)| Label {
-                key: self.string(key),
-                str: self.string(&value),
-                ..Label::default()
-            })
-            .collect();
-        self.profile.sample.push(Sample {
-            location_id,
-            value: vec![0; VALUES.len()],
-            label,
-        });
-        self.profile.sample.len() - 1
-    }
-
-    fn add(&mut self, sample: usize, values: [u64; VALUES.len()]) {
-        if let Some(sample) = self.profile.sample.get_mut(sample) {
-            for (sum, value) in sample.value.iter_mut().zip(values) {
-                *sum = sum.saturating_add(i64::try_from(value).unwrap_or(i64::MAX));
-            }
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        self.profile.encode_to_vec()
-    }
+    let label = labels
+        .into_iter()
+        .map(|(key, value)| Label {
+            key: builder.string(key),
+            str: builder.string(&value),
+            ..Label::default()
+        })
+        .collect();
+    builder.profile.sample.push(Sample {
+        location_id,
+        value: vec![0; VALUES.len()],
+        label,
+    });
+    builder.profile.sample.len() - 1
 }
 
-/// Text from the target as a name: pprof prints names to terminals.
-fn clean(text: &str) -> String {
-    crate::report::sanitize(text, true).into_owned()
+fn add(builder: &mut Builder, sample: usize, values: [u64; VALUES.len()]) {
+    if let Some(sample) = builder.profile.sample.get_mut(sample) {
+        for (sum, value) in sample.value.iter_mut().zip(values) {
+            *sum = sum.saturating_add(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
 }
 
 /// Function, file and line of `main.load cache.go:42`.
