@@ -83,6 +83,8 @@ class Session:
     ) -> None:
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()
+        #: All that gdb printed outside of answers, once it has ended.
+        self.ended = ""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         line = command_line(before, (f"source {DRIVER}",), gdb=gdb, plugin=plugin)
         try:
@@ -123,7 +125,7 @@ class Session:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._output.close()
-            log = self.log
+            log = self.ended = self.log
             self._log.close()
         if failure[0] is None:
             assert not UGLY.search(log), log

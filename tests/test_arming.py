@@ -93,12 +93,23 @@ def test_disarming_puts_the_old_value_back(tmp_path: Path) -> None:
     assert not objects(tmp_path / "own.trace")["traced"]
 
 
+def test_what_gdb_kills_keeps_nothing(tmp_path: Path) -> None:
+    program = toolchains.build(FIXTURE, "1.25.5")
+    with gdbtool.Session(at_ready(program, tmp_path)) as session:
+        session.text("go-map-trace arm -allow-write")
+        assert "keeps" not in session.text("kill") + session.log
+    # The second is killed by gdb's end.
+    with gdbtool.Session(at_ready(program, tmp_path)) as session:
+        session.text("go-map-trace arm -allow-write")
+    assert "keeps" not in session.ended
+
+
 def test_who_leaves_it_armed_is_told(tmp_path: Path) -> None:
     program = toolchains.build(FIXTURE, "1.25.5")
     with gdbtool.Session(at_ready(program, tmp_path)) as session:
         session.text("go-map-trace arm -allow-write")
         shown = session.text("detach")
-        said = shown + session.log
+        said = " ".join((shown + session.log).split())
         assert "keeps the value that was written" in said
         assert VARIABLE in said
     # The program went on alone, and traced its allocations.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
@@ -29,6 +30,10 @@ class _Armed(NamedTuple):
     address: int
     old: bytes
     new: bytes
+    local: bool
+    """Whether the process is one of this machine."""
+    attached: bool
+    """Whether it outlives gdb."""
 
 
 _armed: dict[int, _Armed] = {}
@@ -78,7 +83,9 @@ def _arm(request: _native.Request) -> _Answer:
     if _read(inferior, address) != new:
         raise Error(f"the write to {where} had no effect")
     session.invalidate()
-    _armed[inferior.num] = _Armed(inferior.pid, address, old, new)
+    local = session.kind() == "native"
+    attached = bool(inferior.was_attached) or not local
+    _armed[inferior.num] = _Armed(inferior.pid, address, old, new, local, attached)
     _follow()
     text = (
         f"Wrote {_SIZE} bytes at {where}:\n"
@@ -178,19 +185,37 @@ def _left(number: Optional[int], why: str) -> None:
     """Say of which processes the write stands still."""
     for key in [key for key in _armed if number is None or key == number]:
         armed = _armed.pop(key)
-        gdb.write(
+        if armed.local and not _runs(armed.pid):
+            # What was written is gone with the process.
+            continue
+        text = (
             f"{_ARM}: {why}; {_NAME} of process {armed.pid} keeps the value that was written at "
-            f"{armed.address:#x} ({_hex(armed.new)}, before: {_hex(armed.old)})\n",
-            gdb.STDERR,
+            f"{armed.address:#x} ({_hex(armed.new)}, before: {_hex(armed.old)})"
         )
+        gdb.write(textwrap.fill(text, 79, subsequent_indent="  ") + "\n", gdb.STDERR)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process of this machine is there and has not ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
+            return stream.read().rpartition(") ")[2][:1] not in ("Z", "X", "")
+    except OSError:
+        return False
+
+
+def _quits() -> None:
+    # gdb kills what it started itself.
+    for number in [number for number, armed in _armed.items() if not armed.attached]:
+        del _armed[number]
+    _left(None, "gdb quits")
 
 
 def _exited(event: Any) -> None:
     if getattr(event, "exit_code", None) is not None:
-        # What was written is gone with the process.
         _armed.pop(event.inferior.num, None)
         return
-    _left(event.inferior.num, "killed or detached")
+    _left(event.inferior.num, "detached")
 
 
 def _follow() -> None:
@@ -204,5 +229,5 @@ def _follow() -> None:
     # gdb before 12 has no such event.
     exiting = getattr(events, "gdb_exiting", None)
     if exiting is not None:
-        exiting.connect(lambda _event: _left(None, "gdb quits"))
-    atexit.register(lambda: _left(None, "gdb quits"))
+        exiting.connect(lambda _event: _quits())
+    atexit.register(_quits)

@@ -42,7 +42,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         "-limit", metavar="N", type=_rows, help="rows of each list; 0 or unlimited lists all"
     )
     parser.add_argument(
-        "-map", metavar="0xADDR", type=_address, help="only the life of the map at this address"
+        "-map",
+        metavar="0xADDR",
+        type=_address,
+        help="of the lives of maps, only that at this address",
     )
     parser.add_argument(
         "-o", metavar="FILE", help="write the JSON document there, packed if its name ends in .gz"

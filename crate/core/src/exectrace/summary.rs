@@ -96,6 +96,15 @@ impl Points {
         self.last = (t_ns, value);
     }
 
+    /// The same of a goal: 0 stands for none (GOGC=off), and is no least one.
+    fn push_goal(&mut self, t_ns: u64, value: u64) {
+        let range = (self.least, self.most);
+        self.push(t_ns, value);
+        if value == 0 {
+            (self.least, self.most) = range;
+        }
+    }
+
     /// Time and figure of each that is kept.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut cursor = super::wire::Cursor::new(&self.bytes);
@@ -725,7 +734,7 @@ impl Sink for Summary<'_> {
             } => self.begin(t_ns, lane, reason),
             Fact::End { t_ns, lane } => self.end(t_ns, lane),
             Fact::HeapAlloc { t_ns, bytes } => self.heap_alloc.push(t_ns, bytes),
-            Fact::HeapGoal { t_ns, bytes } => self.heap_goal.push(t_ns, bytes),
+            Fact::HeapGoal { t_ns, bytes } => self.heap_goal.push_goal(t_ns, bytes),
             Fact::Log {
                 t_ns,
                 goid,

@@ -217,8 +217,11 @@ impl ExecTrace<'_> {
         };
         let summary = self.summary;
         if let Some(heap) = range(&summary.heap_alloc) {
-            let goal =
-                range(&summary.heap_goal).map_or_else(String::new, |goal| format!("; goal {goal}"));
+            let goal = match (range(&summary.heap_goal), summary.heap_goal.count) {
+                (Some(goal), _) => format!("; goal {goal}"),
+                (None, 0) => String::new(),
+                (None, _) => "; no goal (GOGC=off)".to_owned(),
+            };
             let readings = count(summary.heap_alloc.count, "reading");
             self.fact(style, "heap", &format!("{heap} ({readings}){goal}"), text);
         }
@@ -292,7 +295,8 @@ impl ExecTrace<'_> {
         line.push(
             Role::Plain,
             &format!(
-                "  {} allocated in {}, {} freed, {} at the end",
+                "  {} allocated in {}, {} freed, {} not freed by the end (what no \
+                 collection has found dead included)",
                 size(allocated.bytes),
                 count(allocated.objects, "object"),
                 size(freed.bytes),
@@ -543,7 +547,7 @@ impl ExecTrace<'_> {
                 let words = match p {
                     ..=0.01 => "more often than by chance",
                     0.99.. => "less often than by chance",
-                    _ => "no more often than by chance",
+                    _ => "not shown to differ from chance",
                 };
                 line.push(
                     Role::Plain,
