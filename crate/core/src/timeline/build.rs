@@ -699,7 +699,7 @@ impl Builder {
                     .to_owned(),
             );
         }
-        findings::find(&mut timeline, &self.lives, &self.cpu);
+        findings::find(&mut timeline, &self.lives, &self.lossless, &self.cpu);
         timeline
     }
 
