@@ -446,15 +446,18 @@ fn a_heap_profile_lies_where_its_collection_was() {
     let text = format!(
         "heap profile: 1: 1048576 [1: 1048576] @ heap/2\n\
          1: 1048576 [1: 1048576] @ 0x401000\n#\t0x400fff\tmain.fill+0x1\t/src/fill.go:31\n\n\
-         # runtime.MemStats\n# LastGC = {}\n# NumGC = 1\n",
+         # runtime.MemStats\n# LastGC = {}\n\
+         # PauseEnd = [{} {} 0]\n# NumGC = 2\n",
+        WALL + 4_000_050,
+        WALL + 1_500_050,
         WALL + 4_000_050
     );
     let heap = folder.file("heap.txt", text.as_bytes());
     let timeline = build(&[&heap, &shot]).unwrap();
     let of = &timeline.sources[1];
     assert_eq!((of.kind, of.refused.as_deref()), (SourceKind::Heap, None));
-    assert_eq!(of.extent, Some((4_000_000, 4_000_000)));
-    assert_eq!(of.error_ns, Some(300));
+    assert_eq!(of.extent, Some((1_500_000, 4_000_000)));
+    assert_eq!(of.error_ns, Some(2_500_300));
     let series = timeline
         .series
         .iter()
