@@ -26,7 +26,7 @@ const FITS: usize = 3;
 pub(super) const JITTER_NS: u64 = 50_000;
 
 /// What a source says of its process.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Claim<'a> {
     pub(super) pid: Option<u64>,
     pub(super) started: Option<u64>,
@@ -104,7 +104,8 @@ impl Identity {
         subject.program = subject.program.take().or_else(|| own(claim.program));
         subject.arch = subject.arch.take().or_else(|| own(claim.arch));
         self.started = self.started.or(claim.started);
-        if self.by.is_empty() {
+        // A text says nothing of its process: what others contradict is not from there.
+        if self.by.is_empty() && *claim != Claim::default() {
             path.clone_into(&mut self.by);
         }
         Ok(())
@@ -369,6 +370,7 @@ mod tests {
             ..Claim::default()
         };
         let mut identity = Identity::default();
+        identity.admit(&Claim::default(), "heap.txt").unwrap();
         identity
             .admit(&of("/a/leak", Some("go1"), None), "s.json")
             .unwrap();
