@@ -103,8 +103,9 @@ def test_every_source_is_where_the_program_was(run: Run) -> None:
     trace = document["sources"].index(source(document, "trace"))
     error = document["sources"][trace]["error_ns"]
     # Ticks are matched by collections; stamps of dense events run ahead of the clock.
-    assert error <= (64 if run.traced else 60_000)
-    slack = 1_100 if run.traced else error
+    assert error >= (1_000 if run.traced else 0)
+    assert run.traced or error <= 60_000
+    slack = error + 100
     logs = [one for one in document["instants"] if one["source"] == trace and "text" in one]
     logs = [one for one in logs if one["text"].startswith("map-lifecycle: ")]
     assert len(logs) == len(truth["logs"]) == 9
@@ -141,8 +142,12 @@ def test_profiles_lie_in_their_windows(run: Run) -> None:
     last = truth["gc"][-1]
     text = next(of for of in heaps if of["path"].endswith(".txt"))
     low, high = text["extent"]
-    assert last["before"] - slack <= low == high <= last["after"] + slack
-    assert "drawn at the last collection" in text["mapping"]
+    # The text lists the collection before the last one, too: which of them it is of, it
+    # does not say.
+    assert last["before"] - slack <= high <= last["after"] + slack
+    assert low < high
+    assert text["error_ns"] >= high - low
+    assert "the last collection or the one before it" in text["mapping"]
     # The other one does not say of which collection it is, and the trace ended before it.
     proto = next(of for of in heaps if of["path"].endswith(".pb.gz"))
     assert "error_ns" not in proto

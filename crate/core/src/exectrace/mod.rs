@@ -73,6 +73,9 @@ pub struct Outcome {
     pub incomplete: bool,
     /// The sink or the progress function ended the reading.
     pub interrupted: bool,
+    /// How far the stamps of facts were seen to run ahead of the clock, in nanoseconds: the
+    /// most that one was before another that was handed on earlier. 0 where all were in order.
+    pub late_ns: u64,
     /// What else the reader should know: sentences without a full stop.
     pub notes: Vec<String>,
 }
@@ -93,6 +96,7 @@ impl Outcome {
             damaged: 0,
             incomplete: false,
             interrupted: false,
+            late_ns: 0,
             notes: Vec::new(),
         }
     }

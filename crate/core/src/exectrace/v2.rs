@@ -945,10 +945,12 @@ impl<'s> Reader<'s> {
     }
 
     fn last_notes(&mut self) {
-        if self.late_ns > 100_000 {
+        if self.late_ns > 0 {
             let (late, ns) = (self.late, self.late_ns);
+            self.outcome.late_ns = ns;
+            let facts = if late == 1 { "fact is" } else { "facts are" };
             self.outcome.note(format!(
-                "{late} facts are stamped up to {ns} ns before one that was handed on earlier (stamps \
+                "{late} {facts} stamped up to {ns} ns before one that was handed on earlier (stamps \
                  of dense events run ahead) and have its time"
             ));
         }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read as _;
 use std::rc::Rc;
 
-use super::clock::{Claim, Identity, Walls, fit, mono};
+use super::clock::{Claim, Identity, JITTER_NS, Walls, fit, mono};
 use super::facts::{Evenly, Facts, Freed, Log};
 use super::findings;
 use super::lives::{Dot, Life, Lives, Stacks, shortened};
 use super::model::{
     Cell, Heat, Instant, Interval, MapTrack, Point, Series, SeriesKind, Source, SourceKind,
-    Timeline, Waste,
+    Timeline, Wall, Waste,
 };
 use crate::events::{End, Event, EventReader, Frame, Header, Op, Thinned};
 use crate::exectrace;
@@ -43,8 +43,8 @@ const TICK: u64 = 4096;
 const UNMEASURED_NS: u64 = 1_000_000;
 /// The quantum of an execution trace's times.
 const QUANTUM_NS: u64 = 64;
-/// How far the stamps of a trace may run ahead of the clock: of events closer than its
-/// quantum each gets the next one (runtime/traceruntime.go).
+/// How far the stamps of a trace without allocations were seen to run ahead of the clock: of
+/// events closer than its quantum each gets the next one (runtime/tracebuf.go).
 const AHEAD_NS: u64 = 1_000;
 
 /// The user ended it.
@@ -165,6 +165,8 @@ impl Builder {
             boot_id: taken.boot_id.as_deref(),
             go_version: origin.go_version.as_deref(),
             program: origin.program.as_deref(),
+            build_id: origin.build_id.as_deref(),
+            note_id: None,
             arch: origin.arch.as_deref(),
         };
         told.records = snapshot.maps.len() as u64;
@@ -288,6 +290,8 @@ impl Builder {
             boot_id: header.boot_id.as_deref(),
             go_version: header.go_version.as_deref(),
             program: header.program.as_deref(),
+            build_id: None,
+            note_id: None,
             arch: header.arch.as_deref(),
         };
         let at = self.sources.len();
@@ -382,6 +386,16 @@ impl Builder {
         let mut told = source(kind, path, "");
         told.records = profile.samples.len() as u64;
         told.notes.extend(profile.notes.iter().take(8).cloned());
+        let claim = Claim {
+            program: profile.program.as_deref(),
+            note_id: profile.build_id.as_deref(),
+            ..Claim::default()
+        };
+        if let Err(reason) = self.identity.admit(&claim, path) {
+            told.refused = Some(reason);
+            self.push(told);
+            return;
+        }
         let at = self.push(told);
         self.profiles.push(Waiting {
             source: at,
@@ -465,6 +479,13 @@ impl Builder {
         if outcome.interrupted {
             return Err(Interrupted);
         }
+        if let Err(reason) = self
+            .identity
+            .admit_trace(outcome.version, outcome.releases())
+        {
+            refuse(self, reason);
+            return Ok(());
+        }
         if !own && outcome.clock != exectrace::Clock::Monotonic {
             refuse(
                 self,
@@ -488,7 +509,8 @@ impl Builder {
         if outcome.incomplete && outcome.cut.is_none() {
             notes.push("Parts of it could not be read: counts are too small.".to_owned());
         }
-        self.take(at, facts, own, shift, notes);
+        let late = (!own).then_some(outcome.late_ns);
+        self.take(at, facts, late, shift, notes);
         Ok(())
     }
 
@@ -531,7 +553,15 @@ impl Builder {
         })
     }
 
-    fn take(&mut self, at: usize, mut facts: Facts, own: bool, shift: i64, notes: Vec<String>) {
+    /// `late`: how far stamps were seen to run ahead of `CLOCK_MONOTONIC`, where they are of it.
+    fn take(
+        &mut self,
+        at: usize,
+        mut facts: Facts,
+        late: Option<u64>,
+        shift: i64,
+        notes: Vec<String>,
+    ) {
         let clocks = std::mem::take(&mut facts.clocks);
         let (extent, records) = (facts.extent, facts.facts);
         let apart: BTreeMap<u32, _> = facts.apart.drain().collect();
@@ -559,7 +589,7 @@ impl Builder {
                 refused = Some(reason);
             }
         }
-        if worst > AHEAD_NS {
+        if worst > AHEAD_NS.max(late.unwrap_or(0)) {
             refused = Some(format!(
                 "its clock is {} us off CLOCK_MONOTONIC, by its own reading: it was written on \
                  another system than Linux, or is damaged",
@@ -577,12 +607,25 @@ impl Builder {
         }
         of.extent = extent;
         of.offset_ns = Some(shift);
-        if !own {
-            of.error_ns = Some(QUANTUM_NS.max(worst));
-            of.notes.push(
-                "Stamps of events closer than 64 ns run ahead of the clock by up to 1 us."
-                    .to_owned(),
-            );
+        if let Some(late) = late {
+            // Stamps of one thread may have run ahead without being out of order.
+            of.error_ns = Some(AHEAD_NS.max(worst).max(late));
+            let ahead = "Stamps of events closer than 64 ns run ahead of the clock";
+            if objects > 0 {
+                of.notes.push(format!(
+                    "{ahead}, and allocations come as close: {} seen here; of one thread alone \
+                     they may be further ahead, unseen.",
+                    match late {
+                        0 => "none was".to_owned(),
+                        late => format!("by {} ns was", thousands(late)),
+                    }
+                ));
+            } else if late > 0 {
+                of.notes
+                    .push(format!("{ahead}: by {} ns was seen here.", thousands(late)));
+            } else {
+                of.notes.push(format!("{ahead} by up to 1 us."));
+            }
         }
         let mut told = Vec::new();
         for (source, apart) in apart {
@@ -699,7 +742,7 @@ impl Builder {
                     .to_owned(),
             );
         }
-        findings::find(&mut timeline, &self.lives, &self.cpu);
+        findings::find(&mut timeline, &self.lives, &self.lossless, &self.cpu);
         timeline
     }
 
@@ -807,10 +850,25 @@ impl Builder {
             } else if profile.kind == Kind::Heap {
                 let last_gc = profile.last_gc_ns.and_then(|time| mono(time, &wall));
                 let (from, until) = match last_gc {
-                    Some(gc) => {
-                        mapping.push_str("; drawn at the last collection, whose state it is");
-                        (gc, gc)
-                    }
+                    // A profile is published by the collection after the one whose state it
+                    // is (runtime/mprof.go), unless runtime.GC saw to it.
+                    Some(gc) => match self.collection_before(gc, &waiting, &wall) {
+                        Some(before) => {
+                            mapping.push_str(
+                                "; its state is that of the last collection or the one before it",
+                            );
+                            error = Some(wall.error_ns.saturating_add(gc - before));
+                            (before, gc)
+                        }
+                        None => {
+                            mapping.push_str(
+                                "; drawn at the last collection, its state is that of it or the \
+                                 one before it, which nothing tells",
+                            );
+                            error = None;
+                            (gc, gc)
+                        }
+                    },
                     None => match self.collections_before(t_ns) {
                         Some((from, until)) => {
                             mapping.push_str(
@@ -835,7 +893,8 @@ impl Builder {
                     None => format!("heap profile {path}"),
                 };
                 self.instants.push(mark(from, until, at, &text));
-                if let (Some(bytes), Some(gc)) = (bytes, last_gc) {
+                // Without an error nobody knows when it was so.
+                if let (Some(bytes), Some(gc), Some(_)) = (bytes, last_gc, error) {
                     self.heap_in_use(at, gc, bytes);
                 }
                 (from, until)
@@ -870,6 +929,33 @@ impl Builder {
             goid: None,
             source: at,
         });
+    }
+
+    /// The collection before the last one, as the profile lists it or a trace has it.
+    fn collection_before(&self, gc: u64, of: &Waiting, wall: &Wall) -> Option<u64> {
+        let last = of.profile.last_gc_ns?;
+        let listed = of.pauses.iter().rev().find(|end| **end < last);
+        if let Some(end) = listed {
+            return mono(*end, wall).map(|before| before.min(gc));
+        }
+        // The trace has the same collection, some microseconds off.
+        let next = self.ends.partition_point(|end| *end <= gc);
+        let at = [next.checked_sub(1), Some(next)]
+            .into_iter()
+            .flatten()
+            .filter_map(|at| Some((self.ends.get(at)?.abs_diff(gc), at)))
+            .min()
+            .filter(|(apart, _)| *apart <= JITTER_NS)?
+            .1;
+        let before = *self.ends.get(at.checked_sub(1)?)?;
+        // Between two traces there may have been others.
+        let covered = self
+            .sources
+            .iter()
+            .filter(|of| of.kind == SourceKind::Trace && of.refused.is_none())
+            .filter_map(|of| of.extent)
+            .any(|(first, last)| first <= before && gc <= last.saturating_add(JITTER_NS));
+        covered.then_some(before.min(gc))
     }
 
     /// The two last collections that ended before a time, if the trace covers it.
@@ -1681,6 +1767,81 @@ mod tests {
             let timeline = builder.finish();
             assert_eq!(timeline.sources[1].error_ns, None);
             assert!(timeline.sources[1].mapping.contains("nothing tells"));
+        }
+    }
+
+    #[test]
+    fn a_text_tells_the_last_collection_or_the_one_before() {
+        // The one before from the text's own list, else from the trace, else unknown.
+        for (pauses, last, from) in [
+            (
+                vec![5_000_020_000, 5_000_045_000, 5_000_050_000],
+                50_000,
+                45_000,
+            ),
+            (vec![], 52_000, 20_000),
+            (vec![5_000_050_000], 50_000, 20_000),
+        ] {
+            let mut builder = traced();
+            let mut profile = heap(5_000_060_000);
+            profile.last_gc_ns = Some(5_000_000_000 + last);
+            builder.profile("heap", profile, pauses);
+            let timeline = builder.finish();
+            let of = &timeline.sources[1];
+            let gc = last as u64;
+            assert_eq!(of.extent, Some((from, gc)));
+            assert_eq!(of.error_ns, Some(200 + gc - from));
+            assert!(
+                of.mapping.contains("or the one before it"),
+                "{}",
+                of.mapping
+            );
+        }
+        let mut builder = traced();
+        builder.ends.clear();
+        let mut profile = heap(5_000_060_000);
+        profile.last_gc_ns = Some(5_000_050_000);
+        builder.profile("heap", profile, vec![5_000_050_000]);
+        let timeline = builder.finish();
+        let of = &timeline.sources[1];
+        assert_eq!((of.extent, of.error_ns), (Some((50_000, 50_000)), None));
+        assert!(of.mapping.contains("which nothing tells"), "{}", of.mapping);
+        assert!(timeline.series.is_empty());
+    }
+
+    #[test]
+    fn a_profile_of_another_program_is_left_out() {
+        let mut builder = traced();
+        for (path, program) in [("mine", "/a/one"), ("theirs", "/a/two")] {
+            let mut profile = heap(5_000_060_000);
+            profile.program = Some(program.into());
+            builder.profile(path, profile, vec![5_000_050_000]);
+        }
+        let timeline = builder.finish();
+        assert_eq!(timeline.sources[1].refused, None);
+        let said = timeline.sources[2].refused.as_deref().unwrap();
+        assert!(said.contains("of another program than mine"), "{said}");
+        assert_eq!(timeline.instants.len(), 1);
+    }
+
+    #[test]
+    fn the_error_of_a_trace_covers_how_far_stamps_ran_ahead() {
+        for (late, allocations, error, word) in [
+            (0, 0, 1_000, "by up to 1 us"),
+            (320, 0, 1_000, "by 320 ns was seen"),
+            (181_000, 5, 181_000, "by 181,000 ns was seen"),
+            (0, 5, 1_000, "none was seen"),
+        ] {
+            let mut builder = Builder::new();
+            let at = builder.push(source(SourceKind::Trace, "trace", "ticks of 64 ns"));
+            let mut facts = Facts::new(at, 0, Stacks::default(), Vec::new());
+            facts.objects_seen = allocations;
+            builder.take(at, facts, Some(late), 0, Vec::new());
+            let of = &builder.sources[at];
+            assert_eq!(of.error_ns, Some(error));
+            let notes = of.notes.join(" ");
+            assert!(notes.contains(word), "{notes}");
+            assert_eq!(notes.contains("1 us"), late == 0 && allocations == 0);
         }
     }
 

@@ -1,7 +1,16 @@
 //! Whose clock it is, what wall time means on it, and how clocks that are another's are
 //! brought onto it.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 use super::model::{Subject, Wall};
+use crate::report::sanitize;
+
+/// Releases that changed the format of traces (internal/trace/version), and the newest one
+/// whose traces are known.
+const FORMATS: [u32; 7] = [11, 19, 21, 22, 23, 25, 26];
+const NEWEST: u32 = 27;
 
 /// Wall clocks of one process that are further apart are of different boots or machines; a
 /// clock that is being set right is slewed by less (adjtimex(2)).
@@ -14,16 +23,20 @@ const READ_NS: u64 = 100;
 const FITS: usize = 3;
 
 /// How far a collection's end in a trace may be from where the heap's books have it.
-const JITTER_NS: u64 = 50_000;
+pub(super) const JITTER_NS: u64 = 50_000;
 
 /// What a source says of its process.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Claim<'a> {
     pub(super) pid: Option<u64>,
     pub(super) started: Option<u64>,
     pub(super) boot_id: Option<&'a str>,
     pub(super) go_version: Option<&'a str>,
     pub(super) program: Option<&'a str>,
+    /// What Go's linker identifies the executable by.
+    pub(super) build_id: Option<&'a str>,
+    /// What the linker's note for others, as profiles have it, identifies it by.
+    pub(super) note_id: Option<&'a str>,
     pub(super) arch: Option<&'a str>,
 }
 
@@ -32,6 +45,8 @@ pub(super) struct Claim<'a> {
 pub(super) struct Identity {
     pub(super) subject: Subject,
     started: Option<u64>,
+    build_id: Option<String>,
+    note_id: Option<String>,
     /// Who told.
     by: String,
 }
@@ -71,18 +86,106 @@ impl Identity {
                 "it is of a program by {told}, {by} of one by {known}"
             ));
         }
+        self.same_program(claim)?;
+        let (subject, by) = (&mut self.subject, &self.by);
+        if let (Some(known), Some(told)) = (&subject.arch, claim.arch)
+            && known != told
+        {
+            return Err(format!(
+                "it is of a program for {told}, {by} of one for {known}"
+            ));
+        }
         let own = |text: Option<&str>| text.map(str::to_owned);
+        self.build_id = self.build_id.take().or_else(|| own(claim.build_id));
+        self.note_id = self.note_id.take().or_else(|| own(claim.note_id));
         subject.boot_id = subject.boot_id.take().or_else(|| own(claim.boot_id));
         subject.pid = subject.pid.or(claim.pid);
         subject.go_version = subject.go_version.take().or_else(|| own(claim.go_version));
         subject.program = subject.program.take().or_else(|| own(claim.program));
         subject.arch = subject.arch.take().or_else(|| own(claim.arch));
         self.started = self.started.or(claim.started);
-        if self.by.is_empty() {
+        // A text says nothing of its process: what others contradict is not from there.
+        if self.by.is_empty() && *claim != Claim::default() {
             path.clone_into(&mut self.by);
         }
         Ok(())
     }
+}
+
+impl Identity {
+    /// Whether a source can be of the same executable: by what the linker identifies it by,
+    /// else by its name.
+    fn same_program(&self, claim: &Claim<'_>) -> Result<(), String> {
+        let by = &self.by;
+        let ids = [
+            (&self.build_id, claim.build_id),
+            (&self.note_id, claim.note_id),
+        ];
+        let mut same = false;
+        for (known, told) in ids {
+            if let (Some(known), Some(told)) = (known, told) {
+                if known != told {
+                    return Err(format!(
+                        "it is of another program than {by}: its build ID is {}, not {}",
+                        sanitize(told, true),
+                        sanitize(known, true)
+                    ));
+                }
+                same = true;
+            }
+        }
+        // One process is of one program, under whatever name.
+        same |= self.subject.pid.is_some() && self.subject.pid == claim.pid;
+        let names = self.subject.program.as_deref().zip(claim.program);
+        match names.filter(|(known, told)| !same && !named_alike(known, told)) {
+            Some((known, told)) => Err(format!(
+                "it is of another program than {by}: of {}, not {}",
+                sanitize(told, true),
+                sanitize(known, true)
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the headline of a trace can be of this process: traces tell no more than the
+    /// release whose format they have (`go 1.23 trace` of Go 1.23 and 1.24).
+    ///
+    /// # Errors
+    /// Why it is of another: a phrase.
+    pub(super) fn admit_trace(&self, version: u32, releases: &str) -> Result<(), String> {
+        let Some(known) = self.subject.go_version.as_deref() else {
+            return Ok(());
+        };
+        let minor = bare(known)
+            .strip_prefix("go1.")
+            .map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+        let Some(minor) = minor.flatten().and_then(|minor| minor.parse::<u32>().ok()) else {
+            return Ok(());
+        };
+        // What a release writes that is newer than these, nobody knows.
+        let writes = FORMATS.iter().rev().find(|format| **format <= minor);
+        match writes {
+            Some(writes) if minor <= NEWEST && *writes != version => Err(format!(
+                "it is of a program by {releases}, {} of one by {known}",
+                self.by
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether two paths can be of one executable: a container's may be elsewhere here, and a link
+/// may lead to it.
+fn named_alike(one: &str, other: &str) -> bool {
+    let base = |path: &Path| path.file_name().map(OsStr::to_owned);
+    let (one, other) = (Path::new(one), Path::new(other));
+    let real = |path: &Path| path.canonicalize().ok().and_then(|path| base(&path));
+    let (near, far) = (base(one), base(other));
+    near == far
+        || [(real(one), &far), (real(other), &near)]
+            .into_iter()
+            .any(|(real, named)| real.is_some() && real == *named)
+        || real(one).is_some_and(|one| Some(one) == real(other))
 }
 
 /// A version without its experiments: not every source names those.
@@ -256,6 +359,76 @@ mod tests {
         assert!(said.contains("another boot"), "{said}");
         assert!(walls.add(6, 0, u64::MAX, 10).is_err());
         assert_eq!(walls.best().unwrap().source, 4);
+    }
+
+    #[test]
+    fn sources_of_another_program_are_told() {
+        let of = |program, build_id, note_id| Claim {
+            program: Some(program),
+            build_id,
+            note_id,
+            ..Claim::default()
+        };
+        let mut identity = Identity::default();
+        identity.admit(&Claim::default(), "heap.txt").unwrap();
+        identity
+            .admit(&of("/a/leak", Some("go1"), None), "s.json")
+            .unwrap();
+        // A profile has an identity of another kind: the name tells, wherever the file is.
+        identity
+            .admit(&of("/b/leak", None, Some("n1")), "heap")
+            .unwrap();
+        for (claim, word) in [
+            (of("/a/other", None, None), "of /a/other, not /a/leak"),
+            (of("/a/other", None, Some("n2")), "build ID is n2, not n1"),
+            (of("/a/leak", None, Some("n2")), "build ID is n2, not n1"),
+            (of("/a/leak", Some("go2"), None), "build ID is go2, not go1"),
+        ] {
+            let said = identity.admit(&claim, "c").unwrap_err();
+            assert!(said.contains(word), "{said}");
+            assert!(said.contains("than s.json"), "{said}");
+        }
+        // The same executable by another name.
+        identity
+            .admit(&of("/a/copy", None, Some("n1")), "c")
+            .unwrap();
+        identity.admit(&Claim::default(), "text").unwrap();
+    }
+
+    #[test]
+    fn a_link_is_no_other_program() {
+        let folder = std::env::temp_dir().join(format!("clock-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (file, link) = (folder.join("prog"), folder.join("link"));
+        std::fs::write(&file, b"").unwrap();
+        std::fs::remove_file(&link).ok();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let (link, own) = (link.to_str().unwrap(), file.to_str().unwrap());
+        assert!(named_alike(link, own) && named_alike(own, link));
+        assert!(named_alike(link, "/elsewhere/prog"));
+        assert!(!named_alike(link, "/elsewhere/third"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_trace_tells_its_release_at_least() {
+        let mut identity = Identity::default();
+        assert!(identity.admit_trace(22, "go1.22").is_ok());
+        for (known, version, fits) in [
+            ("go1.24.11 X:noswissmap", 23, true),
+            ("go1.27.3", 26, true),
+            ("go1.27rc1", 26, true),
+            ("go1.21.13", 21, true),
+            ("go1.20", 19, true),
+            ("go1.24.11", 22, false),
+            ("go1.27.3", 25, false),
+            ("go1.40", 25, true),
+            ("devel go1.28-abc", 22, true),
+        ] {
+            identity.subject.go_version = Some(known.to_owned());
+            let said = identity.admit_trace(version, "go1.x");
+            assert_eq!(said.is_ok(), fits, "{known} {version}: {said:?}");
+        }
     }
 
     #[test]

@@ -369,7 +369,10 @@ impl Sink for Facts {
             }
             Fact::HeapGoal { t_ns, bytes } => {
                 let t_ns = self.at(t_ns);
-                Self::point(&mut self.goal, t_ns, bytes);
+                // With GOGC=off and no limit there is no goal (runtime/trace.go).
+                if bytes != 0 {
+                    Self::point(&mut self.goal, t_ns, bytes);
+                }
             }
             Fact::Log {
                 t_ns,
@@ -516,6 +519,17 @@ mod tests {
         assert_eq!(address_in("0xfffffffffffffffff"), None);
         assert_eq!(address_in("10x"), None);
         assert_eq!(address_in("é0x1é"), Some(1));
+    }
+
+    #[test]
+    fn no_goal_is_no_point() {
+        let mut facts = Facts::new(0, 0, Stacks::default(), Vec::new());
+        for (t_ns, bytes) in [(10, 4 << 20), (20, 0), (30, 8 << 20)] {
+            facts.fact(&Fact::HeapGoal { t_ns, bytes }, &|_| Vec::new());
+        }
+        let points: Vec<_> = facts.goal.iter().map(|p| (p.t_ns, p.value)).collect();
+        assert_eq!(points, [(10, 4_194_304.0), (30, 8_388_608.0)]);
+        assert_eq!((facts.extent, facts.facts), (Some((10, 30)), 3));
     }
 
     #[test]

@@ -58,11 +58,18 @@ pub(super) fn span(ns: u64) -> String {
 }
 
 /// Adds what follows, the gravest first.
-pub(super) fn find(timeline: &mut Timeline, lives: &Lives, cpu: &[(usize, i64, i64)]) {
+///
+/// `lossless`: of each source, whether it has all events that it was asked for.
+pub(super) fn find(
+    timeline: &mut Timeline,
+    lives: &Lives,
+    lossless: &[bool],
+    cpu: &[(usize, i64, i64)],
+) {
     let mut found = Vec::new();
     grown(timeline, lives, &mut found);
     empty(timeline, &mut found);
-    churned(timeline, lives, &mut found);
+    churned(timeline, lives, lossless, &mut found);
     collected(timeline, &mut found);
     busy(timeline, cpu, &mut found);
     found.sort_by_key(|Graded(bytes, _)| Reverse(*bytes));
@@ -254,7 +261,7 @@ fn empty(timeline: &Timeline, found: &mut Vec<Graded>) {
 }
 
 /// Storage that was replaced soon after it was made.
-fn churned(timeline: &Timeline, lives: &Lives, found: &mut Vec<Graded>) {
+fn churned(timeline: &Timeline, lives: &Lives, lossless: &[bool], found: &mut Vec<Graded>) {
     let mut rows: Vec<_> = lives
         .churn
         .iter()
@@ -280,7 +287,8 @@ fn churned(timeline: &Timeline, lives: &Lives, found: &mut Vec<Graded>) {
             churn.quick_bytes,
             Finding {
                 text,
-                proved: true,
+                // A block that was freed and taken again unseen would be another.
+                proved: lossless.get(*source).copied().unwrap_or(false),
                 evidence: vec![
                     Evidence {
                         source: *source,

@@ -349,6 +349,9 @@ pub(super) struct Seen {
     pub(super) source: u32,
 }
 
+/// A block whose end is waited for: when it was allocated, its bytes, by which stack.
+type Open = (u64, u64, Option<u32>);
+
 /// What became of the blocks that one stack allocated.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Churn {
@@ -375,7 +378,9 @@ pub(super) struct Lives {
     pub(super) rest: Rest,
     pub(super) seen: Vec<Seen>,
     pub(super) seen_more: bool,
-    open: HashMap<u64, (u64, u64, Option<u32>), AddressHash>,
+    open: HashMap<u64, Open, AddressHash>,
+    /// Arrays that classic maps still empty, by map.
+    emptied: HashMap<u64, (u64, Open), AddressHash>,
     /// By source and stack.
     pub(super) churn: HashMap<(usize, Option<u32>), Churn>,
     names: Names,
@@ -386,6 +391,7 @@ impl Lives {
     pub(super) fn begin(&mut self, source: usize, whole: bool) {
         self.current.clear();
         self.open.clear();
+        self.emptied.clear();
         self.source = source;
         self.whole = whole;
         if self.most == 0 {
@@ -521,23 +527,7 @@ impl Lives {
 
     /// Follows blocks from their allocation to their end.
     fn blocks(&mut self, event: &Event, t_ns: u64, stack: Option<u32>) {
-        if let Some(old) = event.old_block
-            && let Some((since, bytes, stack)) = self.open.remove(&old)
-        {
-            let churn = self.churn.entry((self.source, stack)).or_default();
-            churn.blocks += 1;
-            churn.bytes = churn.bytes.saturating_add(bytes);
-            if t_ns.saturating_sub(since) <= QUICK_NS {
-                churn.first = if churn.quick == 0 {
-                    t_ns
-                } else {
-                    churn.first.min(t_ns)
-                };
-                churn.last = churn.last.max(t_ns);
-                churn.quick += 1;
-                churn.quick_bytes = churn.quick_bytes.saturating_add(bytes);
-            }
-        }
+        self.ended(event, t_ns);
         let (Some(block), Some(size)) = (event.block, event.size) else {
             return;
         };
@@ -545,6 +535,57 @@ impl Lives {
             if size > 0 && (self.open.len() < OPEN || self.open.contains_key(&block)) {
                 self.open.insert(block, (t_ns, size, stack));
             }
+        }
+    }
+
+    /// Counts the blocks whose end an event tells. A classic map holds the array that it grew
+    /// out of until it is empty (runtime/map.go, `evacuate`), and grows again only after that
+    /// (`hashGrow` is not called while it grows): its next growth is the latest time.
+    fn ended(&mut self, event: &Event, t_ns: u64) {
+        let block = |lives: &mut Self| {
+            let old = event.old_block?;
+            Some((old, lives.open.remove(&old)?))
+        };
+        let over = match event.op {
+            Op::Grow | Op::GrowSameSize if event.b.is_some() => {
+                let before = self.emptied.remove(&event.map);
+                if let Some(old) = block(self)
+                    && self.emptied.len() < OPEN
+                {
+                    self.emptied.insert(event.map, old);
+                }
+                before
+            }
+            Op::Evacuated => {
+                let emptied = self.emptied.remove(&event.map);
+                // Of an event that was lost in between nothing is known.
+                emptied.filter(|(old, _)| event.old_block.is_none_or(|told| told == *old))
+            }
+            Op::Create => {
+                // When the map that lay here let go of its storage, nothing tells.
+                self.emptied.remove(&event.map);
+                block(self)
+            }
+            _ => block(self),
+        };
+        if let Some((_, (since, bytes, stack))) = over {
+            self.churned(t_ns, since, bytes, stack);
+        }
+    }
+
+    fn churned(&mut self, t_ns: u64, since: u64, bytes: u64, stack: Option<u32>) {
+        let churn = self.churn.entry((self.source, stack)).or_default();
+        churn.blocks += 1;
+        churn.bytes = churn.bytes.saturating_add(bytes);
+        if t_ns.saturating_sub(since) <= QUICK_NS {
+            churn.first = if churn.quick == 0 {
+                t_ns
+            } else {
+                churn.first.min(t_ns)
+            };
+            churn.last = churn.last.max(t_ns);
+            churn.quick += 1;
+            churn.quick_bytes = churn.quick_bytes.saturating_add(bytes);
         }
     }
 

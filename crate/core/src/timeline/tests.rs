@@ -226,6 +226,71 @@ fn events_and_a_snapshot_are_joined() {
     );
 }
 
+/// What is said of storage let go soon, of classic growths and evacuations at these times.
+fn said_of_classic(
+    folder: &Folder,
+    events: &[(Op, u64, u64)],
+    lost: u64,
+) -> Option<(String, bool)> {
+    let path = folder.0.join("classic.jsonl");
+    let events = events.iter().zip(1..).map(|((op, t_ns, b), seq)| {
+        let block = |b: u64| 0x100_0000 + (b << 32);
+        let mut event = Event::new(seq, *op, 0x20);
+        event.t_mono_ns = Some(*t_ns);
+        event.b = u8::try_from(*b).ok();
+        event.old_block = Some(block(b - 1));
+        if *op == Op::Grow {
+            event.capacity = Some(8 << b);
+            event.old_capacity = Some(8 << (b - 1));
+            event.block = Some(block(*b));
+            event.size = Some(1 << 20);
+        }
+        event
+    });
+    let mut writer = EventWriter::create(&path, true, &header("ring")).unwrap();
+    for event in events {
+        writer.events_of([&event]).unwrap();
+    }
+    writer
+        .finish(&Ending {
+            end: "stop".to_owned(),
+            lost,
+            ..Ending::default()
+        })
+        .unwrap();
+    let timeline = build(&[path.to_str().unwrap()]).unwrap();
+    timeline
+        .findings
+        .iter()
+        .find(|found| found.text.contains("were let go within"))
+        .map(|found| (found.text.clone(), found.proved))
+}
+
+#[test]
+fn a_classic_map_holds_its_old_array_until_it_is_empty() {
+    const MS: u64 = 1_000_000;
+    let folder = Folder::new("classic");
+    let grown = [(Op::Grow, 10 * MS, 5), (Op::Grow, 500 * MS, 6)];
+    // Nothing tells when the first array was empty: it is in use still.
+    assert_eq!(said_of_classic(&folder, &grown, 0), None);
+    let with = |event| [&grown[..], &[event]].concat();
+    // It was after more than a second.
+    let late = with((Op::Evacuated, 2_000 * MS, 6));
+    assert_eq!(said_of_classic(&folder, &late, 0), None);
+    // It was within one; after another growth at the latest.
+    for event in [(Op::Evacuated, 900 * MS, 6), (Op::Grow, 900 * MS, 7)] {
+        let (text, proved) = said_of_classic(&folder, &with(event), 0).unwrap();
+        assert!(text.starts_with("1.0 MiB of map storage"), "{text}");
+        assert!(text.contains("in 1 block:"), "{text}");
+        assert!(proved);
+        let (_, proved) = said_of_classic(&folder, &with(event), 3).unwrap();
+        assert!(!proved);
+    }
+    // A growth after a second says nothing of when.
+    let late = with((Op::Grow, 2_000 * MS, 7));
+    assert_eq!(said_of_classic(&folder, &late, 0), None);
+}
+
 #[test]
 fn what_is_of_another_process_or_boot_is_left_out() {
     let folder = Folder::new("other");
@@ -381,15 +446,18 @@ fn a_heap_profile_lies_where_its_collection_was() {
     let text = format!(
         "heap profile: 1: 1048576 [1: 1048576] @ heap/2\n\
          1: 1048576 [1: 1048576] @ 0x401000\n#\t0x400fff\tmain.fill+0x1\t/src/fill.go:31\n\n\
-         # runtime.MemStats\n# LastGC = {}\n# NumGC = 1\n",
+         # runtime.MemStats\n# LastGC = {}\n\
+         # PauseEnd = [{} {} 0]\n# NumGC = 2\n",
+        WALL + 4_000_050,
+        WALL + 1_500_050,
         WALL + 4_000_050
     );
     let heap = folder.file("heap.txt", text.as_bytes());
     let timeline = build(&[&heap, &shot]).unwrap();
     let of = &timeline.sources[1];
     assert_eq!((of.kind, of.refused.as_deref()), (SourceKind::Heap, None));
-    assert_eq!(of.extent, Some((4_000_000, 4_000_000)));
-    assert_eq!(of.error_ns, Some(300));
+    assert_eq!(of.extent, Some((1_500_000, 4_000_000)));
+    assert_eq!(of.error_ns, Some(2_500_300));
     let series = timeline
         .series
         .iter()
