@@ -22,7 +22,9 @@ mod tests;
 pub use answer::{ProfileFailure, answer_pprof};
 pub use encode::encode;
 pub use explain::{Explained, Programs, explain};
-pub use frames::{Operation, is_allocator, is_runtime, linked_from_runtime, operation};
+pub use frames::{
+    Operation, is_allocator, is_runtime, linked_from_runtime, operation, serves_runtime,
+};
 pub use maps::{Attribution, Evidence, Figures, Place, Site, Work, attribute};
 pub use memory::Clock;
 pub use model::{
