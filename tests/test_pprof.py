@@ -6,6 +6,7 @@ runtime.MemProfile, taken at MemProfileRate=1, for whose bytes they are.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import gzip
 import http.server
@@ -27,6 +28,7 @@ import pytest
 
 import gdbtool
 import toolchains
+from gomapscope import profiles, traces
 
 SOURCE = gdbtool.ROOT / "tests" / "go" / "profiled"
 
@@ -609,3 +611,13 @@ def test_servers_lead_nowhere_else() -> None:
     with serving(Handler) as base:
         assert "which was not named" in refused(f"{base}/heap")
     assert "refused" in refused("http://127.0.0.1:1/heap").lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", -1), ("all", -1), ("unlimited", -1), ("7", 7), ("1_000", 1000)]
+)
+def test_limits_are_one_language(text: str, value: int) -> None:
+    assert profiles.rows(text) == value
+    assert traces._rows(text) == max(value, 0)
+    with pytest.raises(argparse.ArgumentTypeError, match="no number of rows"):
+        profiles.rows("x" + text)

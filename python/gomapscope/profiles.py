@@ -49,7 +49,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         "-raw", action="store_true", help="with -json: the samples and places of each profile, too"
     )
     parser.add_argument(
-        "-limit", metavar="N", type=rows, help="how many rows; all shows every one (default: 20)"
+        "-limit",
+        metavar="N",
+        type=rows,
+        help="how many rows; 0, all or unlimited shows every one (default: 20)",
     )
     parser.add_argument(
         "-o", metavar="OUT", help="with -core: write the profile to OUT, for go tool pprof"
@@ -59,12 +62,17 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def rows(text: str) -> int:
     """The value of ``-limit``; all is below 0."""
-    if text == "all":
+    if text in ("all", "unlimited"):
         return -1
-    value = int(text.replace("_", ""))
-    if value < 1:
-        raise ValueError(text)
-    return value
+    try:
+        value = int(text.replace("_", ""))
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of rows; 0, all or unlimited shows every one"
+        )
+    return value or -1
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import console, native
+from . import console, native, profiles
 from .errors import Error, one_line
 
 SUMMARY = "tell what an execution trace says of maps, collections and the heap"
@@ -24,12 +24,7 @@ def _address(text: str) -> int:
 
 
 def _rows(text: str) -> int:
-    if text == "unlimited":
-        return 0
-    value = int(text.replace("_", ""))
-    if value < 0:
-        raise ValueError(text)
-    return value
+    return max(profiles.rows(text), 0)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +34,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "-json", action="store_true", help="one JSON document a file, each on a line"
     )
     parser.add_argument(
-        "-limit", metavar="N", type=_rows, help="rows of each list; 0 or unlimited lists all"
+        "-limit", metavar="N", type=_rows, help="rows of each list; 0, all or unlimited lists all"
     )
     parser.add_argument(
         "-map",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gomapscope_core::pprof::{self, Explained, Programs};
+use gomapscope_core::pprof::{self, Programs};
 use gomapscope_core::report;
 use pyo3::prelude::*;
 
@@ -27,16 +27,16 @@ pub(crate) fn pprof_report(
 ) -> PyResult<String> {
     guard(|| {
         let mut programs = Programs::default();
-        let mut profiles: Vec<Explained> = Vec::new();
+        let mut profiles = Vec::new();
         for (name, contents) in sources {
             let profile = match contents {
                 Some(bytes) => pprof::parse(&name, &bytes),
                 None => pprof::read(Path::new(&name)),
             };
-            let profile = profile.map_err(line)?;
-            let explained = pprof::explain(&name, profile, exe.map(Path::new), &mut programs);
-            profiles.push(explained.map_err(line)?);
+            profiles.push((name, profile.map_err(line)?));
         }
+        let profiles = pprof::explain_all(profiles, exe.map(Path::new), &mut programs);
+        let profiles = profiles.map_err(line)?;
         let limit = limit.map(|limit| u64::try_from(limit).ok());
         Ok(match json {
             true => report::pprof_json(&profiles, limit, raw),

@@ -14,9 +14,9 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::explain::{Explained, Programs, explain};
-use super::frames::{Operation, is_runtime, operation};
+use super::frames::{Operation, is_runtime, operation, serves_runtime};
 use super::maps::Site;
-use super::model::{Kind, Profile, Sample};
+use super::model::{Kind, Origin, Profile, Sample, different};
 use super::program::{Call, CodeCall, Program};
 
 /// Functions of lock helpers that are looked through: `c.lock()` for `c.mu.Lock()`.
@@ -84,9 +84,14 @@ impl Input {
 /// get that which another one names, if it fits.
 ///
 /// # Errors
-/// When `exe` is not the program of one of them: a sentence.
+/// When `exe` is not the program of one of them, or they are of different programs: a sentence.
 pub fn inputs(profiles: Vec<(String, Profile)>, exe: Option<&Path>) -> Result<Vec<Input>, String> {
     let mut programs = Programs::default();
+    if let Some(reason) = different(profiles.iter().map(|(name, profile)| (&**name, profile))) {
+        return Err(format!(
+            "{reason}: contention is told of one program at a time"
+        ));
+    }
     let named = profiles
         .iter()
         .find_map(|(_, profile)| profile.program.as_deref().map(PathBuf::from));
@@ -149,7 +154,8 @@ pub struct Time {
     pub maps_ns: i64,
     /// In those that grow maps.
     pub growth_ns: i64,
-    /// Of that, under calls that stand between Lock and Unlock, where the code tells.
+    /// Of that, under calls that stand between Lock and Unlock by their lines: an inference.
+    /// Absent if the code does not tell of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_between_ns: Option<i64>,
     /// Samples that all of this rests on.
@@ -388,13 +394,48 @@ impl Code {
         self.maps.is_empty() && !self.deferred && (self.locks.is_empty() != self.unlocks.is_empty())
     }
 
+    /// Whether the line stands between a Lock and the Unlock that follows it; `None` where the
+    /// lines do not tell: no lock is known, the line itself locks or unlocks, or there are
+    /// several that it may belong to, as of an early return that unlocks.
     fn between(&self, line: i64) -> Option<bool> {
-        let first = *self.locks.first()?;
-        if self.deferred {
-            return Some(line >= first);
+        if self.locks.is_empty() || self.locks.contains(&line) || self.unlocks.contains(&line) {
+            return None;
         }
-        let last = *self.unlocks.last()?;
-        Some(line >= first && line <= last)
+        let lock = self.locks.range(..line).next_back();
+        let unlock = self.unlocks.range(..line).next_back();
+        let next_lock = self.locks.range(line..).next();
+        let next_unlock = self.unlocks.range(line..).next();
+        match (lock, unlock) {
+            // Ahead of all: it may be called with the lock held if it unlocks first.
+            (None, None) => (next_unlock.is_none() || next_lock < next_unlock).then_some(false),
+            (None, Some(_)) => None,
+            (Some(lock), unlock) if unlock.is_none_or(|unlock| unlock < lock) => {
+                match (next_lock, next_unlock) {
+                    (_, None) if self.deferred => next_lock.is_none().then_some(true),
+                    (_, None) => None,
+                    (Some(next), Some(end)) if next < end => None,
+                    (_, Some(end)) => self.locks.range(end..=end).next().is_none().then_some(true),
+                }
+            }
+            (Some(_), Some(unlock)) => {
+                // Behind Unlock: another one says that this was of a branch.
+                let again = match (next_lock, next_unlock) {
+                    (Some(next), Some(end)) => end <= next,
+                    (None, Some(_)) => true,
+                    _ => false,
+                };
+                let last_lock = self.locks.range(..=unlock).next_back()?;
+                let locked = match self.unlocks.range(..last_lock).next_back() {
+                    Some(before) => self.locks.range(before..=last_lock).count(),
+                    None => self.locks.range(..=last_lock).count(),
+                };
+                let unlocked = self.unlocks.range(last_lock..=unlock).count();
+                // A deferred Unlock may be of the lock that is behind this line, or of one ahead.
+                let kept = self.deferred && next_lock.is_none();
+                (!again && !kept && locked <= unlocked).then_some(false)
+            }
+            (Some(_), None) => None,
+        }
     }
 }
 
@@ -703,6 +744,20 @@ fn notes(inputs: &[Input], reader: &Reader<'_>, result: &mut Contention) {
             ));
         }
     }
+    let of_file = |input: &Input| {
+        matches!(input.profile.kind, Kind::Block | Kind::Mutex)
+            && input.profile.origin != Origin::Memory
+    };
+    if inputs.iter().any(of_file) {
+        result.notes.push(
+            "Counts and delays are estimates unless the program's rate was 1 \
+             (runtime.SetBlockProfileRate, SetMutexProfileFraction): files do not tell it."
+                .to_owned(),
+        );
+    }
+    if has(Kind::Heap) {
+        result.notes.push(super::maps::LATE.to_owned());
+    }
     if reader.left.get() == 0 {
         result.notes.push(format!(
             "The code of {FUNCTIONS_MAX} functions was looked at: what others do is not known."
@@ -815,7 +870,7 @@ fn map_samples(input: &Input, gathered: &mut HashMap<Rc<str>, Gathered>) {
         // runs under them runs for the map.
         let inner = stack
             .iter()
-            .take_while(|frame| is_runtime(&frame.function))
+            .take_while(|frame| serves_runtime(&frame.function))
             .count();
         let below = stack.get(..inner).unwrap_or_default();
         let Some(call) = below
@@ -974,14 +1029,12 @@ fn section(
             used.at.clone(),
         )
     });
-    let between: Option<i64> = (!code.locks.is_empty()).then(|| {
-        found
-            .growth
-            .iter()
-            .filter(|(at, _)| code.between(at.line) == Some(true))
-            .map(|(_, value)| *value)
-            .sum()
+    // One line that the code does not tell of leaves the sum open.
+    let between = found.growth.iter().try_fold(0_i64, |sum, (at, value)| {
+        let part = if code.between(at.line)? { *value } else { 0 };
+        Some(sum.saturating_add(part))
     });
+    let between = between.filter(|_| !code.locks.is_empty());
     found.time.growth_between_ns = between;
     let places = |all: BTreeMap<At, Delay>| {
         let mut listed: Vec<PlaceDelay> = all
@@ -1269,18 +1322,79 @@ mod tests {
     }
 
     #[test]
-    fn between_is_by_lines() {
-        let mut code = Code::default();
-        assert_eq!(code.between(5), None);
-        code.locks.insert(10);
-        assert_eq!(code.between(12), None);
-        code.unlocks.insert(20);
-        assert_eq!(
-            [9, 10, 20, 21].map(|line| code.between(line)),
-            [Some(false), Some(true), Some(true), Some(false)]
+    fn between_is_by_the_pair_around_a_line() {
+        let code = |locks: &[i64], unlocks: &[i64], deferred| Code {
+            locks: locks.iter().copied().collect(),
+            unlocks: unlocks.iter().copied().collect(),
+            deferred,
+            maps: Vec::new(),
+        };
+        let all = |code: &Code, lines: &[i64]| -> Vec<Option<bool>> {
+            lines.iter().map(|line| code.between(*line)).collect()
+        };
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(code(&[], &[], false).between(5), None);
+        assert_eq!(code(&[10], &[], false).between(12), None);
+        let plain = code(&[10], &[20], false);
+        assert_eq!(all(&plain, &[9, 10, 15, 20, 21]), [no, None, yes, None, no]);
+        // RLock, RUnlock, work without a lock, Lock, Unlock.
+        let twice = code(&[21, 31], &[23, 33], false);
+        assert_eq!(all(&twice, &[22, 29, 32, 40]), [yes, no, yes, no]);
+        // The second is given back when the function returns.
+        let second = code(&[21, 31], &[23], true);
+        assert_eq!(all(&second, &[22, 29, 32, 40]), [yes, no, yes, yes]);
+        // A branch unlocks and returns.
+        let early = code(&[10], &[13, 20], false);
+        assert_eq!(all(&early, &[11, 15, 21]), [yes, None, no]);
+        // Locks in two branches, or one inside the other.
+        let nested = code(&[10, 12], &[20, 22], false);
+        assert_eq!(all(&nested, &[11, 15, 21, 23]), [None, yes, None, no]);
+        let deferred = code(&[10], &[], true);
+        assert_eq!(all(&deferred, &[9, 99]), [no, yes]);
+        assert_eq!(code(&[10], &[12], true).between(15), None);
+        // On one line.
+        assert_eq!(code(&[10], &[10], false).between(10), None);
+        assert!(!deferred.is_helper());
+    }
+
+    #[test]
+    fn hashing_and_comparing_keys_is_work_on_the_map() {
+        let block = input(Kind::Block, &[(&[LOCK, "main.put:5"], &[3, 300])]);
+        let cpu = input(
+            Kind::Cpu,
+            &[
+                (
+                    &["type:.eq.main.Key:1", "runtime.mapaccess2:1", "main.put:6"],
+                    &[1, 10],
+                ),
+                (
+                    &[
+                        "aeshashbody:1",
+                        "runtime.strhash:1",
+                        "type..hash.main.Key:1",
+                        "runtime.mapassign:1",
+                        "main.put:7",
+                    ],
+                    &[1, 10],
+                ),
+                // The program's own comparison.
+                (&["type:.eq.main.Key:1", "main.put:8"], &[1, 10]),
+            ],
         );
-        code.deferred = true;
-        assert_eq!(code.between(21), Some(true));
-        assert!(!code.is_helper());
+        let found = contention(&[block, cpu]);
+        assert_eq!(found.guarded[0].cpu.unwrap().maps_ns, 20);
+    }
+
+    #[test]
+    fn files_do_not_tell_their_rate() {
+        let rate = |input: Input| {
+            let found = contention(&[input]);
+            found.notes.iter().any(|note| note.contains("estimates"))
+        };
+        let block = input(Kind::Block, &[]);
+        assert!(rate(block.clone()));
+        let mut memory = block;
+        memory.profile.origin = Origin::Memory;
+        assert!(!rate(memory));
     }
 }

@@ -116,3 +116,29 @@ pub fn explain(
         program: found.map(|(program, _)| program),
     })
 }
+
+/// Says what of several profiles is of maps. Those that name no executable, as texts, get the
+/// one that another names, if it fits.
+///
+/// # Errors
+/// As [`explain`].
+pub fn explain_all(
+    profiles: Vec<(String, Profile)>,
+    exe: Option<&Path>,
+    programs: &mut Programs,
+) -> Result<Vec<Explained>, String> {
+    let named = profiles
+        .iter()
+        .find_map(|(_, profile)| profile.program.as_deref().map(PathBuf::from));
+    let mut found = Vec::new();
+    for (name, profile) in profiles {
+        let mut own = exe.map(Path::to_owned);
+        if own.is_none() && profile.program.is_none() {
+            own = named
+                .clone()
+                .filter(|path| programs.of_profile(path, &profile).is_ok());
+        }
+        found.push(explain(&name, profile, own.as_deref(), programs)?);
+    }
+    Ok(found)
+}

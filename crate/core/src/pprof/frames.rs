@@ -52,6 +52,22 @@ pub fn is_runtime(function: &str) -> bool {
     function.starts_with("runtime.") || function.starts_with("internal/runtime/")
 }
 
+/// Whether a function may stand between the leaf of a stack and the runtime's function that was
+/// called: the runtime's own, or one that it calls for a key (cmd/compile/internal/reflectdata,
+/// `type:.hash.T` and `type:.eq.T`, with two dots up to go1.19; assembly without a package in
+/// runtime/asm_amd64.s and internal/bytealg).
+#[must_use]
+pub fn serves_runtime(function: &str) -> bool {
+    is_runtime(function)
+        || ["type:.hash.", "type:.eq.", "type..hash.", "type..eq."]
+            .iter()
+            .any(|of_keys| function.starts_with(of_keys))
+        || ["runtime/internal/", "internal/abi.", "internal/bytealg."]
+            .iter()
+            .any(|package| function.starts_with(package))
+        || matches!(function, "aeshashbody" | "memeqbody")
+}
+
 /// Whether a function only hands out memory, for whoever called it.
 #[must_use]
 pub fn is_allocator(function: &str) -> bool {

@@ -11,7 +11,9 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::frames::{Operation, is_allocator, is_runtime, linked_from_runtime, operation};
+use super::frames::{
+    Operation, is_allocator, is_runtime, linked_from_runtime, operation, serves_runtime,
+};
 use super::model::{Kind, LabelValue, Line, Origin, Profile, Sample};
 use super::program::{Call, Program};
 
@@ -179,6 +181,11 @@ enum Verdict {
     Other,
     Unknown(&'static str),
 }
+
+/// What any heap profile leaves open (runtime/mprof.go, "Memory profile").
+pub(super) const LATE: &str = "A heap profile tells of the last collection or of the one before \
+    it: the runtime publishes allocations up to two collections late. runtime.GC() before it is \
+    taken makes it current.";
 
 const NO_PROGRAM: &str = "the executable is not given (-exe)";
 const NO_NAMES: &str = "their places have no names";
@@ -463,7 +470,7 @@ fn work(profile: &Profile, result: &mut Attribution) {
                 outermost = None;
                 continue;
             };
-            if !is_runtime(&line.function) {
+            if !serves_runtime(&line.function) {
                 caller = Some(line);
                 break;
             }
@@ -601,6 +608,7 @@ impl Attribution {
                         profile.period
                     ));
                 }
+                tell(LATE);
                 tell("Heap profiles have no labels of goroutines.");
             }
             (Kind::Cpu, _) => tell(

@@ -21,8 +21,10 @@ mod tests;
 
 pub use answer::{ProfileFailure, answer_pprof};
 pub use encode::encode;
-pub use explain::{Explained, Programs, explain};
-pub use frames::{Operation, is_allocator, is_runtime, linked_from_runtime, operation};
+pub use explain::{Explained, Programs, explain, explain_all};
+pub use frames::{
+    Operation, is_allocator, is_runtime, linked_from_runtime, operation, serves_runtime,
+};
 pub use maps::{Attribution, Evidence, Figures, Place, Site, Work, attribute};
 pub use memory::Clock;
 pub use model::{
@@ -31,4 +33,4 @@ pub use model::{
 };
 pub use program::{Call, CodeCall, Program, symbolize};
 pub use read::{FILE_MAX, PprofError, parse, read, scale};
-pub use trend::{Trend, churns, trends};
+pub use trend::{Trend, churns, incomparable, trends};

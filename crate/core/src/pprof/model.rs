@@ -69,6 +69,34 @@ pub struct Profile {
     pub notes: Vec<String>,
 }
 
+/// Why profiles are not of one program, as far as they tell: by build ID, else by the name of
+/// the program's file. Texts tell neither.
+pub(crate) fn different<'p>(
+    profiles: impl Iterator<Item = (&'p str, &'p Profile)>,
+) -> Option<String> {
+    let known: Vec<_> = profiles.collect();
+    for (index, (name, profile)) in known.iter().enumerate() {
+        for (other, second) in known.get(index + 1..).unwrap_or_default() {
+            let differ = match (&profile.build_id, &second.build_id) {
+                (Some(one), Some(two)) if !one.is_empty() && !two.is_empty() => one != two,
+                _ => match (&profile.program, &second.program) {
+                    (Some(one), Some(two)) => one.rsplit('/').next() != two.rsplit('/').next(),
+                    _ => false,
+                },
+            };
+            if differ {
+                let program = |of: &Profile| of.program.as_deref().unwrap_or("?").to_owned();
+                return Some(format!(
+                    "{name} is of {} and {other} of {}, another program or another build of it",
+                    program(profile),
+                    program(second)
+                ));
+            }
+        }
+    }
+    None
+}
+
 /// What is known of where the executable was loaded. If nothing is, addresses are those it is
 /// linked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

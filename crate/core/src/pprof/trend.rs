@@ -1,10 +1,13 @@
 //! Several profiles of one program: what grew, what is made again and again.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use serde::Serialize;
 
+use super::explain::Explained;
 use super::maps::{Attribution, Figures, Place, Site};
+use super::model::different;
 
 /// A site is said to churn if it allocated this many times what it has in use,
 const CHURN_TIMES: i64 = 20;
@@ -36,20 +39,66 @@ pub fn churns(figures: &Figures) -> bool {
         && figures.alloc_bytes / CHURN_TIMES >= figures.inuse_bytes.max(0)
 }
 
+fn untyped(place: &Place) -> Place {
+    Place {
+        map_type: None,
+        ..place.clone()
+    }
+}
+
+/// Why profiles cannot be compared: what is not known of one may be all that differs.
+#[must_use]
+pub fn incomparable(series: &[&Explained]) -> Option<String> {
+    let profiles = series.iter().map(|one| (&*one.name, &one.profile));
+    if let Some(reason) = different(profiles) {
+        return Some(format!("They are not compared: {reason}."));
+    }
+    let open = series.iter().find(|one| {
+        let Attribution { maps, unknown, .. } = &one.attribution;
+        // A hundredth of the maps hides no growth worth a row.
+        let hides = |unknown: i64, maps: i64| unknown.unsigned_abs() > maps.unsigned_abs() / 100;
+        hides(unknown.inuse_bytes, maps.inuse_bytes) || hides(unknown.alloc_bytes, maps.alloc_bytes)
+    })?;
+    Some(format!(
+        "They are not compared: of {} it is not known whether {} bytes in use ({} allocated) are \
+         of maps.",
+        open.name, open.attribution.unknown.inuse_bytes, open.attribution.unknown.alloc_bytes
+    ))
+}
+
 /// The sites of heap profiles in the order of time, those that grew most first. Evidence may
 /// differ from profile to profile; a site is where it is, with its type.
 #[must_use]
 pub fn trends(profiles: &[&Attribution]) -> Vec<Trend> {
-    let mut places: HashSet<&Place> = HashSet::new();
-    for profile in profiles {
-        places.extend(profile.sites.iter().map(|site| &site.place));
+    // A line without a type in one profile is one row with its types in the others.
+    let mut types: HashMap<Place, HashSet<Option<Rc<str>>>> = HashMap::new();
+    for site in profiles.iter().flat_map(|profile| &profile.sites) {
+        types
+            .entry(untyped(&site.place))
+            .or_default()
+            .insert(site.place.map_type.clone());
     }
-    let figures: Vec<HashMap<&Place, Figures>> = profiles
+    let row = |place: &Place| -> Place {
+        let mut key = untyped(place);
+        let known = types.get(&key);
+        if known.is_some_and(|known| known.contains(&None)) {
+            let mut named = known.into_iter().flatten().flatten();
+            if let (Some(one), None) = (named.next(), named.next()) {
+                key.map_type = Some(Rc::clone(one));
+            }
+            return key;
+        }
+        place.clone()
+    };
+    let mut places: HashSet<Place> = HashSet::new();
+    let figures: Vec<HashMap<Place, Figures>> = profiles
         .iter()
         .map(|profile| {
-            let mut by_place: HashMap<&Place, Figures> = HashMap::new();
+            let mut by_place: HashMap<Place, Figures> = HashMap::new();
             for Site { place, figures, .. } in &profile.sites {
-                by_place.entry(place).or_default().add(*figures);
+                let key = row(place);
+                places.insert(key.clone());
+                by_place.entry(key).or_default().add(*figures);
             }
             by_place
         })
@@ -59,7 +108,7 @@ pub fn trends(profiles: &[&Attribution]) -> Vec<Trend> {
         .map(|place| {
             let figures: Vec<Figures> = figures
                 .iter()
-                .map(|known| known.get(place).copied().unwrap_or_default())
+                .map(|known| known.get(&place).copied().unwrap_or_default())
                 .collect();
             let growth = match (figures.first(), figures.last()) {
                 (Some(first), Some(last)) => last.less(*first),
@@ -70,7 +119,7 @@ pub fn trends(profiles: &[&Attribution]) -> Vec<Trend> {
                 _ => false,
             });
             Trend {
-                place: place.clone(),
+                place,
                 growth,
                 steady: figures.len() >= STEADY && rises,
                 figures,
@@ -86,8 +135,6 @@ pub fn trends(profiles: &[&Attribution]) -> Vec<Trend> {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use super::super::maps::Evidence;
     use super::super::model::{Kind, Origin};
     use super::*;
@@ -137,6 +184,47 @@ mod tests {
         );
         let two = trends(&all.iter().take(2).collect::<Vec<_>>());
         assert!(two.iter().all(|trend| !trend.steady));
+    }
+
+    #[test]
+    fn a_line_without_a_type_is_one_row_with_its_type() {
+        let without = attribution(&[("a", 3)]);
+        let mut with = attribution(&[("a", 5)]);
+        with.sites[0].place.map_type = Some("map[int]int".into());
+        let found = trends(&[&with, &without]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].growth.inuse_bytes, -200);
+        assert_eq!(found[0].place.map_type.as_deref(), Some("map[int]int"));
+    }
+
+    fn explained(name: &str, program: &str, unknown: i64) -> Explained {
+        let mut attribution = attribution(&[("a", 10)]);
+        attribution.maps.inuse_bytes = 1000;
+        attribution.unknown.inuse_bytes = unknown;
+        let mut profile = crate::pprof::parse(name, b"heap profile: 0: 0 [0: 0] @ heap/1\n");
+        if let Ok(profile) = &mut profile {
+            profile.program = Some(program.into());
+        }
+        Explained {
+            name: name.to_owned(),
+            profile: profile.unwrap(),
+            attribution,
+            program: None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_compared() {
+        let whole = explained("a", "/bin/one", 0);
+        let open = explained("b", "/bin/one", 900);
+        let other = explained("c", "/bin/two", 0);
+        assert_eq!(incomparable(&[&whole, &whole]), None);
+        assert!(incomparable(&[&whole, &open]).unwrap().contains("of b "));
+        assert!(
+            incomparable(&[&whole, &other])
+                .unwrap()
+                .contains("/bin/two")
+        );
     }
 
     #[test]

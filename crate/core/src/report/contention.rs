@@ -228,6 +228,21 @@ impl Page<'_> {
             line.with(Role::Plain, &proved)
                 .fold(self.style, 4, 10, text);
         }
+        if let Some(cpu) = section.cpu.filter(|cpu| cpu.growth_ns > 0)
+            && !section.lock_lines.is_empty()
+        {
+            let between = match cpu.growth_between_ns {
+                Some(between) => format!(
+                    "{} of growing them under lines between Lock and Unlock (code, CPU profile)",
+                    time(between)
+                ),
+                None => "how much of growing them is between Lock and Unlock the lines do not tell"
+                    .to_owned(),
+            };
+            let line = Line::new(self.style).with(Role::Light, "together  ");
+            line.with(Role::Plain, &between)
+                .fold(self.style, 4, 10, text);
+        }
         for (index, used) in section.maps.iter().enumerate() {
             if index == USES {
                 let more = count((section.maps.len() - USES) as u64, "more line");
@@ -280,14 +295,8 @@ impl Page<'_> {
                 0 => String::new(),
                 _ => format!(", {} of it growing them", time(cpu.growth_ns)),
             };
-            let between = match cpu.growth_between_ns {
-                Some(between) if cpu.growth_ns > 0 => {
-                    format!(" ({} under calls between Lock and Unlock)", time(between))
-                }
-                _ => String::new(),
-            };
             said.push(format!(
-                "{} of its {} of CPU time in functions of maps{growth}{between} (CPU profile, {})",
+                "{} of its {} of CPU time in functions of maps{growth} (CPU profile, {})",
                 time(cpu.maps_ns),
                 time(cpu.all_ns),
                 several(cpu.samples, "sample"),
@@ -328,16 +337,35 @@ impl Page<'_> {
                 .collect();
             shown.join(", ")
         };
+        // The pair around the line.
+        let line = used.at.line;
+        let begin = section.lock_lines.iter().filter(|at| **at < line).max();
+        let begin: Vec<i64> = begin.into_iter().copied().collect();
+        let end = section
+            .unlock_lines
+            .iter()
+            .filter(|at| **at > line)
+            .min()
+            .copied();
         let where_ = match used.between {
-            None => String::new(),
-            Some(true) if section.deferred => format!(
+            None if section.lock_lines.is_empty() => String::new(),
+            None => format!(
+                ", with Lock at {} and Unlock at {}; whether it is between them its lines do \
+                 not tell",
+                lines(&section.lock_lines),
+                match section.unlock_lines.is_empty() {
+                    true => "no line that is known".to_owned(),
+                    false => lines(&section.unlock_lines),
+                }
+            ),
+            Some(true) if end.is_none() => format!(
                 ", behind Lock at {} and before it returns, which unlocks",
-                lines(&section.lock_lines)
+                lines(&begin)
             ),
             Some(true) => format!(
                 ", between Lock at {} and Unlock at {}",
-                lines(&section.lock_lines),
-                lines(&section.unlock_lines)
+                lines(&begin),
+                lines(&end.into_iter().collect::<Vec<_>>())
             ),
             Some(false) => ", outside of Lock and Unlock".to_owned(),
         };
@@ -368,13 +396,16 @@ impl Page<'_> {
             text,
         );
         for section in others.iter().take(rows) {
-            let waits = format!(
-                "{:>12}",
-                self.delay(section.waits.delay.max(section.holds.delay))
-            );
+            // The greater of the two, and which it is: what others waited is not its own wait.
+            let held = section.holds.delay > section.waits.delay;
+            let (delay, word, at) = match held {
+                true => (section.holds.delay, "held", &section.holds_at),
+                false => (section.waits.delay, "waited", &section.waits_at),
+            };
+            let waits = format!("{:>12} {word:<6}", self.delay(delay));
             let mut line = Line::new(self.style).with(Role::Plain, &waits);
             line.push(Role::Plain, &format!("  {}", section.function));
-            if let Some(at) = section.waits_at.first().or(section.holds_at.first()) {
+            if let Some(at) = at.first() {
                 line.push(
                     Role::Metadata,
                     &format!(" {}", place(&at.at.file, at.at.line)),

@@ -8,7 +8,7 @@ use super::style::{Line, Role, Style};
 use super::table::{Align, Column, Table};
 use crate::pprof::{
     Attribution, Explained, Figures, Kind, Label, LabelValue, Location, Origin, Profile, Site,
-    Trend, Work, churns, trends,
+    Trend, Work, churns, incomparable, trends,
 };
 
 /// Rows that are shown where no limit is given.
@@ -24,7 +24,9 @@ pub fn pprof(profiles: &[Explained], limit: Option<Option<u64>>, style: &Style) 
         if !text.is_empty() {
             text.push('\n');
         }
-        let whole = series.len() < 2 || explained.profile.kind != Kind::Heap;
+        let whole = series.len() < 2
+            || incomparable(&series).is_some()
+            || explained.profile.kind != Kind::Heap;
         profile(
             (&explained.name, &explained.profile, &explained.attribution),
             limit.filter(|_| whole).or(whole.then_some(u64::MAX)),
@@ -429,6 +431,13 @@ impl Page<'_> {
 
 fn over_time(series: &[&Explained], rows: u64, style: &Style, text: &mut String) {
     let attributions: Vec<&Attribution> = series.iter().map(|one| &one.attribution).collect();
+    if let Some(reason) = incomparable(series) {
+        text.push('\n');
+        Line::new(style)
+            .with(Role::Light, &reason)
+            .fold(style, 0, 2, text);
+        return;
+    }
     let trends = trends(&attributions);
     let first = series.first().map_or("", |one| &*one.name);
     let last = series.last().map_or("", |one| &*one.name);
@@ -540,6 +549,9 @@ struct Document<'a> {
     profiles: Vec<OneProfile<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trends: Option<Vec<Trend>>,
+    /// Why they are not compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_trends: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -685,7 +697,8 @@ pub fn pprof_json(profiles: &[Explained], limit: Option<Option<u64>>, with_raw: 
         .and_then(|limit| usize::try_from(limit).ok())
         .unwrap_or(usize::MAX);
     let series = series(profiles);
-    let trends = (series.len() > 1).then(|| {
+    let refused = (series.len() > 1).then(|| incomparable(&series)).flatten();
+    let trends = (series.len() > 1 && refused.is_none()).then(|| {
         let attributions: Vec<&Attribution> = series.iter().map(|one| &one.attribution).collect();
         trends(&attributions).into_iter().take(most).collect()
     });
@@ -696,6 +709,7 @@ pub fn pprof_json(profiles: &[Explained], limit: Option<Option<u64>>, with_raw: 
             .map(|explained| one_profile(explained, most, with_raw))
             .collect(),
         trends,
+        no_trends: refused,
     };
     let mut text = to_json(&document);
     text.push('\n');

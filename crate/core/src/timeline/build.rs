@@ -16,7 +16,7 @@ use super::model::{
 use crate::events::{End, Event, EventReader, Frame, Header, Op, Thinned};
 use crate::exectrace;
 use crate::memory::AddressHash;
-use crate::pprof::{Kind, Profile};
+use crate::pprof::{Kind, Operation, Profile, operation, serves_runtime};
 use crate::report::{count, size, thousands};
 use crate::snapshot::{Record, Scope, Snapshot, digits};
 
@@ -1361,16 +1361,6 @@ fn in_use(profile: &Profile) -> Option<u64> {
     u64::try_from(sum).ok()
 }
 
-/// Whether a function of the runtime moves a map into larger storage.
-fn grows(function: &str) -> bool {
-    let part = |of: &str| function.contains(of);
-    function.starts_with("runtime.evacuate")
-        || function.starts_with("runtime.growWork")
-        || function == "runtime.hashGrow"
-        || function.starts_with("internal/runtime/maps.")
-            && (part(").rehash") || part(").grow") || part(").split"))
-}
-
 /// CPU time under functions that grow maps, and in all.
 fn growing(profile: &Profile) -> Option<(i64, i64)> {
     let at = profile
@@ -1381,12 +1371,15 @@ fn growing(profile: &Profile) -> Option<(i64, i64)> {
     for sample in &profile.samples {
         let value = sample.values.get(at).copied().unwrap_or(0);
         all = all.saturating_add(value);
-        let inside = sample.stack.iter().any(|location| {
-            profile
-                .locations
-                .get(*location as usize)
-                .is_some_and(|place| place.lines.iter().any(|line| grows(&line.function)))
-        });
+        // The runtime's functions that are in one piece with the leaf.
+        let inside = sample
+            .stack
+            .iter()
+            .filter_map(|location| profile.locations.get(*location as usize))
+            .flat_map(|place| &place.lines)
+            .map(|line| &*line.function)
+            .take_while(|function| serves_runtime(function))
+            .any(|function| operation(function) == Some(Operation::Growth));
         if inside {
             part = part.saturating_add(value);
         }
