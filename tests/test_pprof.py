@@ -28,7 +28,6 @@ import pytest
 
 import gdbtool
 import toolchains
-from gomapscope import profiles, traces
 
 SOURCE = gdbtool.ROOT / "tests" / "go" / "profiled"
 
@@ -617,6 +616,9 @@ def test_servers_lead_nowhere_else() -> None:
     ("text", "value"), [("0", -1), ("all", -1), ("unlimited", -1), ("7", 7), ("1_000", 1000)]
 )
 def test_limits_are_one_language(text: str, value: int) -> None:
+    sys.path.insert(0, str(gdbtool.ROOT / "python"))
+    from gomapscope import profiles, traces
+
     assert profiles.rows(text) == value
     assert traces._rows(text) == max(value, 0)
     with pytest.raises(argparse.ArgumentTypeError, match="no number of rows"):
