@@ -213,6 +213,9 @@ def test_the_ring_has_what_the_runtime_allocated(label: str, tmp_path: Path) -> 
     first, last = theirs[0][0], theirs[-1][0]
     live: dict[int, bool] = {}
     their_frees: Counter[int] = Counter()
+    # The two books are not written at once, and the sweeper may lose its thread in between: at
+    # the window's end one may have what the other has not.
+    at_end: Counter[int] = Counter()
     known = {(time, int(address, 16)) for time, address, _ in theirs}
     for time, is_free, address, _ in sorted(steps):
         if not is_free:
@@ -221,8 +224,11 @@ def test_the_ring_has_what_the_runtime_allocated(label: str, tmp_path: Path) -> 
         # Slots of objects with a header of their own are freed 8 bytes lower.
         if address not in live and sizes.get(address + 8, 0) > 504:
             address += 8
-        if live.pop(address, False) and first <= time <= last:
-            their_frees[address] += 1
+        if live.pop(address, False) and first <= time:
+            if time <= last:
+                their_frees[address] += 1
+            if time > last - 10_000_000:
+                at_end[address] += 1
     born: Counter[int] = Counter()
     our_frees: Counter[int] = Counter()
     for event in events:
@@ -230,7 +236,8 @@ def test_the_ring_has_what_the_runtime_allocated(label: str, tmp_path: Path) -> 
             born[int(event["block"], 16)] += 1
         elif event["op"] == "free" and born[int(event["old_block"], 16)]:
             our_frees[int(event["old_block"], 16)] += 1
-    assert our_frees == their_frees
+    assert not (our_frees - their_frees) - at_end
+    assert not (their_frees - our_frees) - at_end
     assert sum(our_frees.values()) > 100
 
 
