@@ -115,26 +115,13 @@ def events_summary() -> str:
 
 def events(arguments: Sequence[str]) -> int:
     """Tell what an event file holds; the exit status."""
-    if _wants_help(arguments):
-        definition = _definition(_REPORT)
-        head = _EVENTS_USAGE.format(summary=definition["summary"], command=_REPORT)
-        print(head + definition["help"])
-        return 0
-    return _guarded(lambda: _events(arguments))
 
+    def answer(request: _native.Request, progress: _Progress) -> None:
+        from . import _native
 
-def _events(arguments: Sequence[str]) -> None:
-    native.require()
-    from . import _native
-
-    progress = _Progress()
-    try:
-        request = _native.parse(_REPORT, argument_line(arguments, True))
         _native.events_report(request, request.expressions[0], _style(), progress, _writer())
-    except _native.Error as error:
-        raise Error(one_line(error).replace(_REPORT, "gomapscope events")) from None
-    finally:
-        progress("")
+
+    return _of_files(_REPORT, "gomapscope events", _EVENTS_USAGE, arguments, answer)
 
 
 def timeline_summary() -> str:
@@ -144,26 +131,42 @@ def timeline_summary() -> str:
 
 def timeline(arguments: Sequence[str]) -> int:
     """Put files on one clock; the exit status."""
+
+    def answer(request: _native.Request, progress: _Progress) -> None:
+        from . import timelines
+
+        timelines.of_files(request, _style(), progress, _writer())
+
+    return _of_files(_TIMELINE, "gomapscope timeline", _TIMELINE_USAGE, arguments, answer)
+
+
+def _of_files(
+    command: str,
+    name: str,
+    usage: str,
+    arguments: Sequence[str],
+    answer: Callable[[_native.Request, _Progress], None],
+) -> int:
+    """Answer a command of gdb that needs no target, by the ``name`` it has here."""
     if _wants_help(arguments):
-        definition = _definition(_TIMELINE)
-        head = _TIMELINE_USAGE.format(summary=definition["summary"], command=_TIMELINE)
+        definition = _definition(command)
+        head = usage.format(summary=definition["summary"], command=command)
         print(head + definition["help"])
         return 0
-    return _guarded(lambda: _timeline(arguments))
 
+    def run() -> None:
+        native.require()
+        from . import _native
 
-def _timeline(arguments: Sequence[str]) -> None:
-    native.require()
-    from . import _native, timelines
+        progress = _Progress()
+        try:
+            answer(_native.parse(command, argument_line(arguments, True)), progress)
+        except _native.Error as error:
+            raise Error(one_line(error).replace(command, name)) from None
+        finally:
+            progress("")
 
-    progress = _Progress()
-    try:
-        request = _native.parse(_TIMELINE, argument_line(arguments, True))
-        timelines.of_files(request, _style(), progress, _writer())
-    except _native.Error as error:
-        raise Error(one_line(error).replace(_TIMELINE, "gomapscope timeline")) from None
-    finally:
-        progress("")
+    return _guarded(run)
 
 
 def _wants_help(arguments: Sequence[str]) -> bool:
