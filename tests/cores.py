@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import resource
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -77,3 +78,16 @@ def example(name: str) -> Path:
         if message.get("executable") and message["target"]["name"] == name:
             return Path(message["executable"])
     raise AssertionError(f"cargo built no {name}")
+
+
+def damages(whole: bytes, chance: random.Random, rounds: int) -> Iterator[tuple[int, bytes]]:
+    """A file's bytes with words changed by chance, more of them each round; each fourth cut off."""
+    for round_ in range(rounds):
+        data = bytearray(whole)
+        if round_ % 4 == 0:
+            del data[chance.randrange(64, len(data)) :]
+        for _ in range(4 ** (round_ % 8)):
+            at = chance.randrange(0, len(data) - 8) & ~7
+            value = chance.choice([0, 1, 2**63, 2**64 - 1, 2**64 - 8, chance.getrandbits(64)])
+            data[at : at + 8] = value.to_bytes(8, "little")
+        yield round_, bytes(data)

@@ -166,14 +166,7 @@ def test_nothing_in_a_core_makes_it_crash(version: str, whoami: Path, tmp_path: 
     whole = cores.core_of([program, tmp_path / "truth.jsonl"], tmp_path).read_bytes()
     damaged = tmp_path / "damaged"
     chance = random.Random(version)
-    for round_ in range(16):
-        data = bytearray(whole)
-        if round_ % 4 == 0:
-            del data[chance.randrange(64, len(data)) :]
-        for _ in range(4 ** (round_ % 8)):
-            at = chance.randrange(0, len(data) - 8) & ~7
-            value = chance.choice([0, 1, 2**63, 2**64 - 1, 2**64 - 8, chance.getrandbits(64)])
-            data[at : at + 8] = value.to_bytes(8, "little")
+    for round_, data in cores.damages(whole, chance, 16):
         damaged.write_bytes(data)
         done = subprocess.run(
             [whoami, damaged, program], capture_output=True, text=True, check=False, timeout=120

@@ -257,3 +257,21 @@ def test_questions_to_a_damaged_core(label: str, heapdump: Path, tmp_path: Path)
         damaged.core.write_bytes(damage(whole, round_, chance))
         found = cost(heapdump, damaged, *map(question, specimen.truth))
         assert found.status in (0, 1), f"round {round_}: {found.said}"
+
+
+@pytest.mark.parametrize("label", ["1.21.13", "1.23.9", "1.27.3"])
+def test_maps_in_interfaces_need_no_debug_information_of_their_types(
+    label: str, tmp_path: Path
+) -> None:
+    """A named map type that stands in an interface alone is not in DWARF."""
+    program = toolchains.build(POPULATION.with_name("heapalloc"), label)
+    path = tmp_path / "truth.jsonl"
+    before = [f"file {program}", "break main.waiting", f"run {path} > {tmp_path / 'out'}"]
+    with gdbtool.Session(before) as session:
+        truth = {fact["address"]: (fact["type"], fact["len"]) for fact in gdbtool.read_truth(path)}
+        found = {}
+        for index in range(len(truth)):
+            stats = session.json(f"go-map-stats -json main.kept[{index}]")
+            found[stats["address"]] = (stats["type"], stats["len"])
+    assert "main.Set" in {kind for kind, _ in truth.values()}
+    assert found == truth

@@ -142,14 +142,7 @@ def test_nothing_in_a_core_makes_it_crash(version: str, stackdump: Path, tmp_pat
     whole = specimen.core.read_bytes()
     damaged = specimen._replace(core=tmp_path / "damaged")
     chance = random.Random(version)
-    for round_ in range(24):
-        data = bytearray(whole)
-        if round_ % 4 == 0:
-            del data[chance.randrange(64, len(data)) :]
-        for _ in range(4 ** (round_ % 8)):
-            at = chance.randrange(0, len(data) - 8) & ~7
-            value = chance.choice([0, 1, 2**63, 2**64 - 1, 2**64 - 8, chance.getrandbits(64)])
-            data[at : at + 8] = value.to_bytes(8, "little")
+    for round_, data in cores.damages(whole, chance, 24):
         damaged.core.write_bytes(data)
         command = [str(stackdump), str(damaged.core), str(damaged.program)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -789,4 +789,51 @@ DEFINITIONS: list[dict[str, str]] = [
             "    What was recorded."
         ),
     },
+    {
+        "name": "go-map-writers",
+        "summary": "Tell which goroutines are in map operations, and who died of sharing a map.",
+        "expression": "none",
+        "help": (
+            "Tell which goroutines are in map operations, and who died of sharing a map.\n"
+            "\n"
+            "Usage: go-map-writers [OPTION]...\n"
+            "\n"
+            "Every goroutine that is writing, deleting, clearing, reading or iterating: on\n"
+            "which map, called from where. If the process died of `concurrent map writes'\n"
+            "or the like, the answer begins with that map, who found it and who else was\n"
+            "using it.\n"
+            "\n"
+            "With and without debug information, in a process or a core. A core by the\n"
+            "kernel has all of it when the program ran with GOTRACEBACK=crash.\n"
+            "\n"
+            "Options:\n"
+            "  -holders\n"
+            "    Find what holds the maps, however large the heap is; up to 64 MiB that is\n"
+            "    done without being asked.\n"
+            "\n"
+            "  -json\n"
+            "    Print one JSON document and nothing else; it lists all unless -limit is\n"
+            "    given.\n"
+            "\n"
+            "  -limit N\n"
+            "    List at most N goroutines; 0 or unlimited lists all. The default is `show\n"
+            "    go-map limit`.\n"
+            "\n"
+            "  -quick\n"
+            "    Look at the goroutines alone: do not search the heap for maps that are\n"
+            "    being written and for what holds them.\n"
+            "\n"
+            "Examples:\n"
+            "  go-map-writers\n"
+            "    The goroutines in map operations now, or the crash explained.\n"
+            "  | go-map-writers -json | jq '.fatal.map.address'\n"
+            "    The map that a crash was about, for a script.\n"
+            "\n"
+            "exact: an argument of the call, by the compiler's own tables. strong: a\n"
+            "variable that may have changed since the call. inferred: likely by what else\n"
+            "is known. The process is stopped a while after the runtime found the\n"
+            "concurrent use: the other goroutine may have left the map by then, and the\n"
+            "answer says so."
+        ),
+    },
 ]

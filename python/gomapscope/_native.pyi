@@ -153,8 +153,14 @@ class Target:
     @property
     def has_ring(self) -> bool:
         """Whether the program has a flight recorder, a damaged one included."""
-    def invalidate(self) -> None:
-        """Memory may have changed: drop what was read."""
+    def invalidate(self, motion: str = "stopped") -> None:
+        """Memory may have changed: drop what was read.
+
+        ``motion``: ``stopped``, ``running`` (other threads run on), or ``unknown``.
+        """
+    @property
+    def motion(self) -> str:
+        """What :meth:`invalidate` was last told."""
     def map(self, address: int, type_name: str, expression: str) -> Map: ...
     def described_map(
         self, address: int, descriptor: int, inferred: bool, expression: str
@@ -206,6 +212,8 @@ class Target:
 
         ``clock`` is CLOCK_MONOTONIC, the time of day, and what lay between reading both.
         """
+    def is_map_type(self, name: str) -> bool:
+        """Whether a map type has this name, by DWARF or the process's type descriptors."""
     def dynamic_type(self, word: int, itab: bool) -> str | None:
         """The DWARF name of the type behind an interface's first word."""
 
@@ -225,8 +233,10 @@ class Map:
     @property
     def family(self) -> str: ...
     def stats_json(self) -> str: ...
-    def buckets_json(self, first: int, limit: int) -> str: ...
-    def entries(self, first: int, limit: int) -> list[tuple[str, str, int, int]]: ...
+    def buckets_json(self, first: int, limit: int) -> tuple[str, str | None]:
+        """Rows, and why they are not certain."""
+    def entries(self, first: int, limit: int) -> tuple[list[tuple[str, str, int, int]], str | None]:
+        """Rows, and why they are not certain."""
 
 class Subject:
     """What is known of a process besides its memory."""
@@ -426,3 +436,18 @@ def contention_report(
 
 def assumptions_json() -> str:
     """What is assumed of Go's runtime: a JSON list, for the tests and ARCHITECTURE.md."""
+
+def map_writers(
+    request: Request,
+    target: Target,
+    threads: list[tuple[int, dict[str, int]]] | None,
+    notes: list[str],
+    style: Style,
+    write: Callable[[str], object],
+) -> None:
+    """Answer ``go-map-writers``; ``threads`` as for ``scan``, ``None`` for those of a core."""
+
+def map_crash(
+    target: Target, threads: list[tuple[int, dict[str, int]]] | None
+) -> tuple[str, str | None] | None:
+    """A sentence about the fatal error in a map operation, and what the runtime printed."""

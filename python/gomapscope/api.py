@@ -88,6 +88,17 @@ class FoundMap(NamedTuple):
         return Map(self.address, name)
 
 
+class FoundMaps(list[FoundMap]):
+    """What :func:`scan` found, and what may be missing of it."""
+
+    defects: int = 0
+    """What could not be read or contradicts the runtime's rules: maps may be missing."""
+    interrupted: bool = False
+    """Ctrl-C ended it: something is missing."""
+    racing: bool = False
+    """Threads of the program ran meanwhile: nothing in it is exact."""
+
+
 @translated
 def scan(
     *,
@@ -97,8 +108,8 @@ def scan(
     sort: str = "reclaimable",
     garbage: bool = False,
     holders: bool = False,
-) -> list[FoundMap]:
-    """Every map of the process, as ``go-map-scan`` lists them.
+) -> FoundMaps:
+    """Every map of the process, as ``go-map-scan`` lists them: a list that says what it lacks.
 
     ``type`` is a part of the type's name or a regular expression, ``min_bytes`` what a map
     takes at least, ``sort`` one of ``reclaimable``, ``allocated``, ``len``, ``holes`` and
@@ -115,8 +126,13 @@ def scan(
         words.append("-holders")
     if garbage:
         words.append("-garbage")
-    rows = commands.collect(commands.SCAN, " ".join(words))["maps"]
-    return [_found(row) for row in rows if garbage or row["state"] != "garbage"]
+    document = commands.collect(commands.SCAN, " ".join(words))
+    rows = (row for row in document["maps"] if garbage or row["state"] != "garbage")
+    found = FoundMaps(map(_found, rows))
+    found.defects = document["defects_total"]
+    found.interrupted = document["interrupted"]
+    found.racing = document.get("racing", False)
+    return found
 
 
 def _found(row: dict[str, Any]) -> FoundMap:
@@ -154,6 +170,10 @@ class Saved(NamedTuple):
     """Maps of which a figure is not certain."""
     interrupted: bool
     """Ctrl-C ended it: something is missing."""
+    defects: int = 0
+    """What could not be read or contradicts the runtime's rules: maps may be missing."""
+    racing: bool = False
+    """Threads of the program ran meanwhile: nothing in it is exact."""
 
 
 @translated
@@ -178,7 +198,7 @@ def snapshot(
     words = [flag for flag, wanted in flags.items() if wanted]
     line = " ".join([*words, "-o", quoted(path), "--", *expressions])
     document = commands.collect(commands.SNAPSHOT, line)
-    return Saved(*(document[field] for field in Saved._fields))
+    return Saved(**{field: document[field] for field in Saved._fields if field in document})
 
 
 class MapChange(NamedTuple):
@@ -286,6 +306,125 @@ class Frame(NamedTuple):
     """0 where it is not known."""
     inlined: bool
     """The compiler put it into the next frame's function."""
+
+
+class MapOperation(NamedTuple):
+    """A goroutine that is in a map operation."""
+
+    goroutine: int
+    operation: str
+    """``read``, ``write``, ``delete``, ``clear``, ``iterate`` or ``clone``."""
+    function: str
+    """The runtime's function that the program called."""
+    map: Optional[int]
+    """The map's header; None where nothing tells which."""
+    evidence: Optional[str]
+    """How sure that is: ``exact`` or ``strong``."""
+    type: Optional[str]
+    growing: bool
+    detected: bool
+    """The runtime found here that another goroutine uses the map, too."""
+    status: str
+    thread: Optional[int]
+    """The kernel's number of the thread that runs it."""
+    caller: int
+    """Position in ``frames`` of the program's own call."""
+    frames: list[Frame]
+
+
+class MapCrash(NamedTuple):
+    """The fatal error in a map operation that ended a process."""
+
+    message: Optional[str]
+    map: Optional[int]
+    evidence: Optional[str]
+    detected_by: list[int]
+    others: list[int]
+    """Other goroutines in an operation on the same map."""
+    perhaps: list[int]
+    """Goroutines in an operation on a map that is not known, which may be the same."""
+    suspects: list[int]
+    """Goroutines that can have used it: an inference."""
+
+
+class MapWriters(NamedTuple):
+    """What :func:`writers` found."""
+
+    fatal: Optional[MapCrash]
+    operations: list[MapOperation]
+    written_by_nobody: list[int]
+    """Headers that say a write is in progress, though nobody was found in them."""
+    unknown: list[int]
+    """Goroutines whose stack could not be walked to its end."""
+    notes: list[str]
+    racing: bool
+    """The program ran meanwhile: nothing is exact."""
+    interrupted: bool
+    """The user asked to stop: this is a part."""
+    abandoned: list[MapOperation]
+    """Operations that panicked, and are over: deferred functions run."""
+
+
+@translated
+def writers(*, quick: bool = False, holders: bool = False) -> MapWriters:
+    """The goroutines in map operations, as ``go-map-writers`` tells them.
+
+    ``quick`` does not search the heap for maps that are being written.  Raises :class:`Error`.
+    """
+    from . import commands
+
+    flags = {"-quick": quick, "-holders": holders}
+    words = [word for word, given in flags.items() if given]
+    found = commands.collect(commands.WRITERS, " ".join(words))
+    fatal = found.get("fatal")
+    return MapWriters(
+        None if fatal is None else _crash(fatal),
+        [_operation(row) for row in found["operations"]],
+        [int(row["address"], 16) for row in found["maps"] if not row["goroutines"]],
+        found["unknown"],
+        found["notes"],
+        found["racing"],
+        found["interrupted"],
+        [_operation(row) for row in found["abandoned"]],
+    )
+
+
+def _used(row: dict[str, Any]) -> tuple[Optional[int], Optional[str]]:
+    used = row.get("map")
+    return (int(used["address"], 16), used["evidence"]) if used else (None, None)
+
+
+def _crash(row: dict[str, Any]) -> MapCrash:
+    suspects = [suspect["goroutine"] for suspect in row["suspects"]]
+    return MapCrash(
+        row.get("message"),
+        *_used(row),
+        row["detected_by"],
+        row["others"],
+        row["perhaps"],
+        suspects,
+    )
+
+
+def _operation(row: dict[str, Any]) -> MapOperation:
+    address, evidence = _used(row)
+    return MapOperation(
+        row["goroutine"],
+        row["operation"],
+        row["function"],
+        address,
+        evidence,
+        row.get("type"),
+        row["growing"],
+        row["detected"],
+        row["status"],
+        row.get("thread"),
+        row["caller"],
+        [
+            Frame(frame["function"], frame["file"], frame["line"], frame.get("inlined", False))
+            for frame in row["frames"]
+        ],
+    )
 
 
 @dataclass(frozen=True)
@@ -492,8 +631,13 @@ class Stats:
 
     @property
     def exact(self) -> bool:
-        """False where something was unreadable, contradictory or interrupted."""
+        """False where something was unreadable, contradictory or interrupted, or racing."""
         return bool(self.json["exact"])
+
+    @property
+    def racing(self) -> bool:
+        """True where other threads ran while the map was read, or its header changed."""
+        return bool(self.json.get("racing", False))
 
     @property
     def defects(self) -> list[dict[str, Any]]:
@@ -517,7 +661,7 @@ class Map:
     the present state.  Raises :class:`Error`.
     """
 
-    __slots__ = ("_native", "_target", "expression")
+    __slots__ = ("_native", "_target", "expression", "flaw")
 
     _native: NativeMap
     _target: NativeTarget
@@ -539,6 +683,9 @@ class Map:
             found = expression.locate_value(value, text, type)
         self.expression: str = text
         """What was asked for."""
+        self.flaw: Optional[str] = None
+        """Why the buckets or entries last listed are not certain: memory that is unreadable or
+        contradicts the runtime's rules, or other threads that run meanwhile."""
         self._target, self._native = found.open()
 
     def __repr__(self) -> str:
@@ -547,10 +694,16 @@ class Map:
     def _fresh(self) -> NativeMap:
         from . import session
 
-        # In a breakpoint's condition gdb reports no stop that would empty the cache.
-        if session.changing():
-            self._target.invalidate()
+        # In a breakpoint's condition gdb reports no stop that would empty the cache; nor does
+        # it where the last of several threads stops.
+        motion = session.motion()
+        if motion != "stopped" or self._target.motion != "stopped":
+            self._target.invalidate(motion)
         return self._native
+
+    def _note(self, first: int, flaw: Optional[str]) -> None:
+        # What one page lacks is not mended by the next.
+        self.flaw = flaw if first == 0 else self.flaw or flaw
 
     @property
     def address(self) -> int:
@@ -591,7 +744,8 @@ class Map:
 
     @translated
     def _bucket_page(self, first: int, limit: int) -> list[Bucket]:
-        rows = json.loads(self._fresh().buckets_json(first, limit))
+        text, flaw = self._fresh().buckets_json(first, limit)
+        self._note(first, flaw)
         return [
             Bucket(
                 row["index"],
@@ -603,7 +757,7 @@ class Map:
                 row.get("table"),
                 row.get("parent"),
             )
-            for row in rows
+            for row in json.loads(text)
         ]
 
     def entries(self) -> Iterator[Entry]:
@@ -612,7 +766,8 @@ class Map:
 
     @translated
     def _entry_page(self, first: int, limit: int) -> list[Entry]:
-        rows = self._fresh().entries(first, limit)
+        rows, flaw = self._fresh().entries(first, limit)
+        self._note(first, flaw)
         return [Entry(key, elem, at, elem_at) for key, elem, at, elem_at in rows]
 
 

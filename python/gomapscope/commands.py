@@ -27,6 +27,7 @@ TRACE = "go-map-trace"
 REPORT = "go-map-trace report"
 ARM = "go-map-trace arm"
 DISARM = "go-map-trace disarm"
+WRITERS = "go-map-writers"
 
 
 def run(
@@ -76,6 +77,11 @@ def run(
             from . import arming
 
             arming.run(command, request, write)
+            return
+        if command == WRITERS:
+            from . import writing
+
+            writing.in_gdb(request, terminal.style(from_tty), write)
             return
         if command.split()[0] == TRACE:
             from . import tracing

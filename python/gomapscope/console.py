@@ -27,6 +27,7 @@ _DIFF = "go-map-diff"
 _TIMELINE = "go-map-timeline"
 _TRACE = "go-map-trace"
 _REPORT = "go-map-trace report"
+_WRITERS = "go-map-writers"
 _ROWS = 32
 _EVENTS_USAGE = """\
 Usage: gomapscope events [OPTION]... [--] FILE
@@ -266,6 +267,9 @@ def _answer(name: str, arguments: Sequence[str]) -> None:
         write = _writer()
         if request.command == _SCAN:
             target.scan_core(request, _style(), write)
+            return
+        if request.command == _WRITERS:
+            _native.map_writers(request, target, None, [], _style(), write)
             return
         if request.command == _RING:
             maps = [_map(request, target, binary, text) for text in request.expressions]

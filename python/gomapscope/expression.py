@@ -236,12 +236,13 @@ def _interface(value: gdb.Value, itab: bool, text: str, program: session.Program
     data = _integer(value["data"])
     if word == 0:
         raise Error(f"{text} is a nil interface ({_spelled(value.type)})")
-    name = session.target(program).dynamic_type(word, itab)
+    target = session.target(program)
+    name = target.dynamic_type(word, itab)
     if name is None:
         raise _NotAMap(f"{text}: cannot tell what the interface holds (type word {word:#x})")
     held = name
     for _ in range(MAX_DEPTH):
-        if program.binary.is_map_type(name):
+        if target.is_map_type(name):
             return Located(data, name, text, program)
         if not name.startswith("*"):
             break

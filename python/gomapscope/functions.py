@@ -109,12 +109,27 @@ class _Address(gdb.Function):
 def _exact(found: Map) -> Stats:
     """The figures; a condition must not be decided by wrong ones."""
     stats = found.stats()
+    if stats.racing:
+        raise Error(
+            f"{found.expression}: the figures are not exact (racing: other threads of the program "
+            "run while it is read): stop them first (interrupt -a)"
+        )
     if not stats.exact:
         raise Error(
             f"{found.expression}: the figures are not exact (memory is unreadable or contradicts "
             "the runtime's rules, or the walk was interrupted): see go-map-stats"
         )
     return stats
+
+
+def _reclaimable(found: Map) -> int:
+    """Bytes, where the heap's own books say what the map takes."""
+    stats = _exact(found)
+    if found.address and stats.json["bytes"]["allocated_from"] != "spans":
+        raise Error(
+            f"{found.expression}: what it takes of the heap cannot be read: see go-map-stats"
+        )
+    return stats.reclaimable
 
 
 def register() -> None:
@@ -142,7 +157,7 @@ def register() -> None:
         (
             "reclaimable",
             "Return the bytes that copying a Go map into a fresh one would give back.",
-            lambda m: _exact(m).reclaimable,
+            _reclaimable,
         ),
     ]
     for name, sentence, compute in functions:

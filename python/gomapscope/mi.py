@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Union
 
 import gdb
@@ -15,16 +16,29 @@ from .errors import guarded
 _Result = Union[str, int, list[Any], dict[str, Any]]
 
 
-def convert(value: Any) -> _Result:
-    """``value`` without booleans, floats and nulls, which MI does not know."""
+# What gdb takes for the name of a result; any other one fails the whole command.
+_NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
+# The names in these are the program's own.
+_PROGRAMS_NAMES = ("labels",)
+
+
+def convert(value: Any, within: str = "") -> _Result:
+    """``value`` without booleans, floats and nulls, which MI does not know.
+
+    Where names are the program's own, and where one cannot be the name of a result, pairs
+    become a list of tuples of ``name`` and ``value``.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, dict):
-        return {key: convert(entry) for key, entry in value.items() if entry is not None}
+        fields = {key: entry for key, entry in value.items() if entry is not None}
+        if within in _PROGRAMS_NAMES or not all(map(_NAME.fullmatch, fields)):
+            return [{"name": key, "value": convert(entry)} for key, entry in fields.items()]
+        return {key: convert(entry, key) for key, entry in fields.items()}
     if isinstance(value, list):
-        return [convert(entry) for entry in value if entry is not None]
+        return [convert(entry, within) for entry in value if entry is not None]
     if isinstance(value, int):
         return value
     return str(value)

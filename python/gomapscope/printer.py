@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any, Optional, Union
 
 import gdb
 
-from . import expression, parameters
-from .api import Map
+from . import expression, parameters, terminal
+from .api import Entry, Map
 from .errors import Error, one_line
 
 _NAME = "gomapscope"
-_PAGE = 64
+_NOT_EXACT = "<not exact>"
+#: Entries that are read before the first is shown, to know whether to trust them.
+_AHEAD = 1024
 
 _Child = tuple[str, Union[gdb.Value, str]]
 
@@ -39,20 +42,60 @@ class MapPrinter:
             return f"{name} nil"
         return f"{name} len {self._length:,}"
 
-    def display_hint(self) -> str:
-        """Children alternate between keys and elems."""
-        return "map"
+    def display_hint(self) -> Optional[str]:
+        """Children alternate between keys and elems, but for editors, which do not pair them."""
+        return None if terminal.DAP else "map"
 
     def children(self) -> Iterator[_Child]:
         """Keys and elems as gdb values where gdb knows their types, else as Go syntax."""
         if self._map is None or self._map.address == 0 or self._failure:
             return
         key_type, elem_type = _entry_types(self._value.type, self._map)
+        if terminal.DAP:
+            yield from self._named(self._map, elem_type)
+            return
         number = 0
-        for entry in self._map.entries():
+        entries, told = _looked_ahead(self._map)
+        if told:
+            yield f"[{number}]", _NOT_EXACT
+            yield f"[{number + 1}]", f"<{told}>"
+            number += 2
+        for entry in entries:
             yield f"[{number}]", _child(entry.address, key_type, entry.key)
             yield f"[{number + 1}]", _child(entry.elem_address, elem_type, entry.elem)
             number += 2
+        if self._map.flaw is not None and not told:
+            yield f"[{number}]", _NOT_EXACT
+            yield f"[{number + 1}]", f"<{self._map.flaw}>"
+
+    def _named(self, found: Map, elem_type: Optional[gdb.Type]) -> Iterator[_Child]:
+        """One child for each entry, named by its key.
+
+        gdb reads all children of what an editor merely lists, so they must be few.
+        """
+        most = gdb.parameter("print elements")
+        entries, told = _looked_ahead(found)
+        if told:
+            yield _NOT_EXACT, f"<{told}>"
+        for number, entry in enumerate(entries):
+            if isinstance(most, int) and 0 < most <= number:
+                yield "...", f"{number:,} of {self._length:,} shown (set print elements N)"
+                break
+            yield entry.key, _child(entry.elem_address, elem_type, entry.elem)
+        if found.flaw is not None and not told:
+            yield _NOT_EXACT, f"<{found.flaw}>"
+
+
+def _looked_ahead(found: Map) -> tuple[Iterator[Entry], Optional[str]]:
+    """The entries, and what is wrong with those that gdb will ask for.
+
+    gdb stops at ``print elements``: a flag that came last would never be shown.
+    """
+    most = gdb.parameter("print elements")
+    few = most if isinstance(most, int) and 0 < most < _AHEAD else _AHEAD
+    entries = found.entries()
+    ahead = list(islice(entries, few + 1))
+    return chain(ahead, entries), found.flaw
 
 
 def _child(address: int, kind: Optional[gdb.Type], text: str) -> Union[gdb.Value, str]:

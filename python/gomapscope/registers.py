@@ -13,7 +13,14 @@ _AMD64 = (
     "rip",
 )
 _ARM64 = (*(f"x{number}" for number in range(31)), "sp", "pc")
-_NAMES = {"amd64": _AMD64, "arm64": _ARM64}
+_RISCV64 = (
+    *("ra", "sp", "gp", "tp"),
+    *(f"t{number}" for number in range(7)),
+    *(f"s{number}" for number in range(12)),
+    *(f"a{number}" for number in range(8)),
+    "pc",
+)
+_NAMES = {"amd64": _AMD64, "arm64": _ARM64, "riscv64": _RISCV64}
 
 Registers = list[tuple[int, dict[str, int]]]
 

@@ -143,13 +143,17 @@ def kind() -> str:
     return name if name in ("native", "core") else "remote"
 
 
-def changing() -> bool:
+def motion() -> str:
     """Whether memory may change, or has, without gdb's telling us.
 
-    True in a breakpoint's condition, where gdb keeps the threads marked as running and
-    announces no stop, and in non-stop mode while some thread runs.
+    ``running`` in non-stop mode, while some thread runs and the selected one does not;
+    ``unknown`` in a breakpoint's condition, where gdb keeps all threads marked as running and
+    announces no stop; else ``stopped``.
     """
-    return any(thread.is_running() for thread in gdb.selected_inferior().threads())
+    if not any(thread.is_running() for thread in gdb.selected_inferior().threads()):
+        return "stopped"
+    selected = gdb.selected_thread()
+    return "unknown" if selected is None or selected.is_running() else "running"
 
 
 def _has_frame() -> bool:
@@ -180,6 +184,21 @@ def require_stopped() -> None:
         )
     if thread.is_exited():
         raise Error("the selected thread has exited: choose another one with `thread N'")
+    if inferior.pid and kind() == "native" and _is_dead(inferior.pid):
+        raise Error(
+            f"process {inferior.pid} is dead, killed by somebody else: use continue, for gdb to "
+            "notice, and run again"
+        )
+
+
+def _is_dead(pid: int) -> bool:
+    """Whether a process of this machine is a zombie, which gdb sees only when it waits for it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            # The name stands in parentheses and may hold anything.
+            return stream.read(512).rpartition(b") ")[2][:1] in (b"Z", b"X")
+    except OSError:
+        return False
 
 
 def without_symbols(program: Program) -> str | None:
@@ -242,9 +261,8 @@ def target(program: Program) -> _native.Target:
         pid = inferior.pid if where == "native" else None
         known = _native.Target(program.binary, read, bias, where, pid, progress)
         _targets[key] = known
-    else:
-        # Each command reads afresh: gdb announces not every change of memory (restore).
-        known.invalidate()
+    # Each command reads afresh: gdb announces not every change of memory (restore).
+    known.invalidate(motion())
     return known
 
 
@@ -403,6 +421,8 @@ def _resumed(_event: object) -> None:
 
 def forget(_event: object = None) -> None:
     """Programs may have changed."""
+    # A walk may be on its way.
+    invalidate()
     _targets.clear()
     _biases.clear()
 

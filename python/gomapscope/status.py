@@ -8,7 +8,7 @@ from typing import Any
 
 import gdb
 
-from . import session, terminal
+from . import session, terminal, writing
 from ._definitions import DEFINITIONS, VERSION
 from .errors import Error, one_line
 
@@ -46,6 +46,11 @@ def collect() -> dict[str, Any]:
     try:
         session.require_stopped()
         document["load_bias"] = f"{session.load_bias(program):#x}"
+        crash = writing.crash()
+        if crash is not None:
+            document["fatal"] = {"sentence": crash[0]}
+            if crash[1] is not None:
+                document["fatal"]["message"] = crash[1]
     except Error as error:
         missing.append(one_line(error))
     if missing:
@@ -75,17 +80,16 @@ def show(json_wanted: bool, write: Callable[[str], object]) -> None:
 
         write(json.dumps(document) + "\n")
         return
-    lines = [
-        f"gomapscope {document['version']}   gdb {document['gdb']}   Python {document['python']}"
-    ]
+    versions = (f"gomapscope {document['version']}", f"gdb {document['gdb']}")
+    lines = _row("", *versions, f"Python {document['python']}")
     if "program" in document:
         details = [str(document.get("go_version") or "Go of unknown version")]
         details += document["experiments"]
         details += [str(document[key]) for key in ("arch", "family") if key in document]
         details.append("PIE" if document["pie"] else "fixed address")
-        rows = [
+        rows: list[tuple[str, ...]] = [
             ("program", document["program"]),
-            ("built by", "   ".join(details)),
+            ("built by", *details),
             (
                 "layouts",
                 f"from {document['debug_information']}"
@@ -96,7 +100,11 @@ def show(json_wanted: bool, write: Callable[[str], object]) -> None:
         ]
         if document.get("load_bias", "0x0") != "0x0":
             rows.append(("loaded at", f"+{document['load_bias']}"))
-        lines += ["", *(f"  {name:<10} {value}" for name, value in rows)]
+        lines.append("")
+        for name, *values in rows:
+            lines += _row(f"  {name:<10} ", *values)
+    if "fatal" in document:
+        lines += ["", *_row("", document["fatal"]["sentence"])]
     for sentence in document.get("missing", []):
         lines += ["", *_row("", sentence[0].upper() + sentence[1:] + ".")]
     lines += ["", "Commands (help NAME):"]
@@ -104,22 +112,31 @@ def show(json_wanted: bool, write: Callable[[str], object]) -> None:
     for definition in DEFINITIONS:
         lines += _row(f"  {definition['name']:<{width}}  ", str(definition["summary"]))
     lines.append("")
-    lines.append("Settings: show go-map.   Functions: help function ($_go_map_len ...).")
+    lines += _row("", "Settings: show go-map.", "Functions: help function ($_go_map_len ...).")
     write(_clean("\n".join(lines)) + "\n")
 
 
-def _row(label: str, text: str) -> list[str]:
+def _row(label: str, *parts: str) -> list[str]:
     """Lines within the terminal's width; what follows a label is indented."""
     import textwrap
 
-    return textwrap.wrap(
-        text,
-        max(terminal.width(), len(label) + 20),
-        initial_indent=label,
-        subsequent_indent=" " * len(label),
+    width, text = terminal.width(), "   ".join(parts)
+    if len(label) + len(text) <= width:
+        return [label + text]
+    first, indent = label, " " * len(label)
+    above = []
+    if width < len(label) + 20:
+        # No room beside it.
+        above, first, indent = [label.rstrip()], "      ", "      "
+    wrapped = textwrap.wrap(
+        " ".join(text.split()) if len(parts) > 1 else text,
+        max(width, len(indent) + 20),
+        initial_indent=first,
+        subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return above + wrapped
 
 
 def _clean(text: str) -> str:

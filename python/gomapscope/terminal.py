@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -27,22 +28,25 @@ def _stdout_is_terminal() -> bool:
         return False
 
 
-def _machine_interface() -> bool:
-    """Whether gdb was started for a front end: its console is not a terminal."""
+def _interpreter() -> str:
+    """What gdb was started to speak, ``console`` unless its command line says otherwise."""
     try:
         with open("/proc/self/cmdline", "rb") as stream:
             arguments = stream.read().decode("utf-8", "replace").split("\0")
     except OSError:
-        return False
+        return "console"
     for index, argument in enumerate(arguments):
         name, _, value = argument.lstrip("-").partition("=")
         if argument.startswith("-") and name in ("i", "interp", "interpreter"):
-            value = value or (arguments[index + 1] if index + 1 < len(arguments) else "")
-            return not value.startswith(("console", "tui"))
-    return False
+            return value or (arguments[index + 1] if index + 1 < len(arguments) else "console")
+    return "console"
 
 
-_MACHINE_INTERFACE = _machine_interface()
+_INTERPRETER = _interpreter()
+# Whether gdb was started for a front end: its console is not a terminal.
+_MACHINE_INTERFACE = not _INTERPRETER.startswith(("console", "tui"))
+#: Whether an editor speaks to gdb by the Debug Adapter Protocol.
+DAP = _INTERPRETER == "dap"
 
 
 def _piped() -> bool:
@@ -71,9 +75,29 @@ def color(from_tty: bool) -> bool:
     )
 
 
+def _window() -> int:
+    """Columns of the command window in gdb's text interface; 0 where that is not shown.
+
+    gdb's own width is that of the screen, also where windows stand side by side.
+    """
+    if _MACHINE_INTERFACE or not _stdout_is_terminal():
+        return 0
+    try:
+        shown = gdb.execute("info win", to_string=True)
+    except gdb.error:  # built without it
+        return 0
+    found = re.search(r"^cmd +\d+ +(\d+)\b", shown, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
 def width() -> int:
     """Columns to fill."""
     columns = gdb.parameter("width")
+    window = _window()
+    if window:
+        # It wraps behind its last column at once, which would leave an empty line.
+        window = max(window - 1, 1)
+        return min(columns, window) if isinstance(columns, int) and columns > 0 else window
     if isinstance(columns, int) and columns > 0:
         return columns
     if _stdout_is_terminal() and not _MACHINE_INTERFACE:

@@ -81,6 +81,7 @@ fn source(kind: SourceKind, path: &str, mapping: &str, records: u64) -> Source {
         error_ns: Some(0),
         extent: None,
         records,
+        racing: false,
         refused: None,
         notes: Vec::new(),
     }

@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::command::{Command, Limit, Only, Request};
 use crate::events::{EventFileError, EventReader, Summary};
 use crate::exectrace::{self, LogRow};
@@ -13,13 +15,14 @@ use crate::map::{Flow, Unit, UnitKind, Visitor, Walk};
 use crate::metrics::{BucketRow, Entry, HeatCell, LayoutReport, Stats, layout_report};
 use crate::profile;
 use crate::report::{
-    BucketsText, EntriesText, ExecTrace, ExecTraceJson, JsonRows, ScanContext, Style, events_json,
-    heat_cells, scan_json, size, stats_json,
+    BucketsText, EntriesText, ExecTrace, ExecTraceJson, JsonRows, ScanContext, Style,
+    WritersContext, events_json, heat_cells, scan_json, size, stats_json,
 };
 use crate::save::{self, NewFile};
 use crate::scan::{Filter, ScanReport};
 use crate::snapshot;
 use crate::target::{Map, ScanWanted, Scanned, Target, TargetError};
+use crate::writers::{self, Writers};
 
 /// Rows that are rendered at once.
 const PORTION: usize = 1024;
@@ -63,7 +66,8 @@ pub fn answer<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>)
         | Command::TraceReport
         | Command::TraceStart
         | Command::TraceStatus
-        | Command::TraceStop => Ok(()),
+        | Command::TraceStop
+        | Command::Writers => Ok(()),
         Command::Stats | Command::Status => {
             let stats = map.stats();
             if request.options.json {
@@ -289,6 +293,7 @@ pub fn answer_scan<E>(
         arch: binary.arch().map(str::to_owned),
         family: family.map(crate::map::Family::word),
         seconds: scanned.seconds,
+        racing: scanned.racing,
         console: target.console().map(str::to_owned),
         notes,
         filter: chosen.join(" "),
@@ -319,9 +324,62 @@ pub fn answer_scan<E>(
     answered.map_err(ScanFailure::Write)
 }
 
+/// Finds who is in a map operation, as `request` wants it. `threads` are those that the
+/// system knows.
+///
+/// # Errors
+/// When the goroutines cannot be listed.
+pub fn search_writers(
+    request: &Request,
+    target: &Target,
+    threads: &[ThreadRegisters],
+) -> Result<Writers, TargetError> {
+    let options = &request.options;
+    writers::find(
+        target,
+        threads,
+        writers::Wanted {
+            heap: !options.quick,
+            holders: options.holders,
+        },
+    )
+}
+
+/// Answers `go-map-writers` with what was found. `notes` say what could not be had.
+///
+/// # Errors
+/// What the writer returned.
+pub fn answer_writers<E>(
+    request: &Request,
+    target: &Target,
+    found: &mut Writers,
+    notes: Vec<String>,
+    look: &Look,
+    write: Write<'_, E>,
+) -> Result<(), E> {
+    let options = &request.options;
+    let binary = target.binary();
+    found.notes.splice(..0, notes);
+    let context = WritersContext {
+        go_version: binary.version().map(|version| version.text),
+        arch: binary.arch().map(str::to_owned),
+        family: binary.family().map(crate::map::Family::word),
+        console: target.console().map(str::to_owned),
+        quick: options.quick,
+    };
+    if options.json {
+        let rows = options.rows(None);
+        write(&crate::report::writers_json(found, &context, rows))
+    } else {
+        let rows = options.rows(look.limit);
+        write(&crate::report::writers(found, &context, rows, &look.style))
+    }
+}
+
 fn layout<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) -> Result<(), E> {
     let stats = (map.address() != 0).then(|| map.stats());
-    let report = layout_of(map, stats.as_ref());
+    // What another layout would take is reckoned from the map's own figures.
+    let report = layout_of(map, stats.as_ref().filter(|stats| stats.exact));
     if request.options.json {
         write(&(crate::report::to_json(&report) + "\n"))
     } else {
@@ -329,7 +387,7 @@ fn layout<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) -> 
     }
 }
 
-/// The layout of a map's type; with the figures of the map, if there is one.
+/// The layout of a map's type; with the figures of the map, if there is one and they are exact.
 #[must_use]
 pub fn layout_of(map: &Map, stats: Option<&Stats>) -> LayoutReport {
     let types = map.target().types();
@@ -501,9 +559,9 @@ fn list(
     (matched, rows.shown, walk)
 }
 
-/// The first `limit` buckets from position `first` on; the walk ends behind them.
+/// The first `limit` buckets from position `first` on, and the walk, which ends behind them.
 #[must_use]
-pub fn bucket_rows(map: &Map, first: u64, limit: u64) -> Vec<BucketRow> {
+pub fn bucket_rows(map: &Map, first: u64, limit: u64) -> (Vec<BucketRow>, Walk) {
     let end = first.saturating_add(limit);
     let range = crate::command::BucketRange {
         first,
@@ -533,9 +591,9 @@ pub fn bucket_rows(map: &Map, first: u64, limit: u64) -> Vec<BucketRow> {
             Flow::Continue
         },
     };
-    map.walk(&mut rows);
+    let walk = map.walk(&mut rows);
     rows.flush();
-    found
+    (found, walk)
 }
 
 fn buckets<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) -> Result<(), E> {
@@ -552,9 +610,13 @@ fn buckets<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) ->
             cells: Vec::new(),
             width: total.div_ceil(cells.max(1)).max(1),
         };
-        map.walk(&mut heat);
-        heat.cells
+        let walk = map.walk(&mut heat);
+        (heat.cells, walk)
     });
+    let (heat, cut) = match heat {
+        Some((cells, walk)) => (Some(cells), worse(&walk, &stats).then_some(walk)),
+        None => (None, None),
+    };
     let mut failed = None;
     if request.options.json {
         let mut document = JsonRows::buckets(&stats, heat.as_deref(), write);
@@ -570,17 +632,20 @@ fn buckets<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) ->
         if let Some(error) = failed {
             return Err(error);
         }
-        return document.finish(shown < matched || walk.interrupted);
+        return finish(document, shown < matched, &cut.unwrap_or(walk), &stats);
     }
     if let Some(cells) = &heat {
         write(&crate::report::heat(&stats, cells, &look.style))?;
+        if cut.is_some() {
+            write(LESS)?;
+        }
         if limit == Some(0) {
             return write(&crate::report::reservation(&stats, &look.style));
         }
         write("\n")?;
     }
     let mut text: Option<BucketsText<'_>> = None;
-    let (matched, shown, _) = list(request, map, total, limit, |rows| {
+    let (matched, shown, walk) = list(request, map, total, limit, |rows| {
         if rows.is_empty() {
             return Flow::Continue;
         }
@@ -604,7 +669,36 @@ fn buckets<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) ->
     }
     let filter = filter_words(request);
     let table = text.unwrap_or_else(|| BucketsText::new(&stats, total, &[], &look.style));
-    write(&table.foot(shown, matched, filter.as_deref()))
+    write(&table.foot(shown, matched, filter.as_deref()))?;
+    if worse(&walk, &stats) {
+        write(LESS)?;
+    }
+    Ok(())
+}
+
+/// What a list says of which a part was there when it was counted and then was not.
+const LESS: &str = "Not exact: a part of the list could not be read, or changed meanwhile.\n";
+
+/// Ends a list; `truncated`: there were more rows.
+fn finish<E>(
+    document: JsonRows<'_, E>,
+    truncated: bool,
+    walk: &Walk,
+    stats: &Stats,
+) -> Result<(), E> {
+    #[derive(Serialize)]
+    struct Tail {
+        flaw: Option<String>,
+    }
+    if worse(walk, stats) {
+        return document.finish_with(&Tail { flaw: walk.flaw() }, true);
+    }
+    document.finish(truncated || walk.interrupted)
+}
+
+/// Whether the walk of a list met what the walk of its figures had not.
+fn worse(walk: &Walk, stats: &Stats) -> bool {
+    walk.defects.total() > stats.defects_total || walk.racing.is_some() && !stats.racing
 }
 
 fn filter_words(request: &Request) -> Option<String> {
@@ -790,7 +884,7 @@ fn list_entries(
     key: Option<&KeyMatch>,
     (first, limit): (u64, Option<u64>),
     values: Limits,
-    mut emit: impl FnMut(EntryAt) -> Flow,
+    mut emit: impl FnMut(&EntryAt) -> Flow,
 ) -> (u64, u64, Walk) {
     let printer = map.target().printer(values);
     // A key is compared whole, whatever a listing would cut of it.
@@ -804,6 +898,16 @@ fn list_entries(
     let mut matched = 0;
     let mut shown = 0;
     let mut text = String::new();
+    // One for all: its texts keep their room.
+    let mut found = EntryAt {
+        entry: Entry {
+            key: String::new(),
+            elem: String::new(),
+            address: 0,
+        },
+        key_address: 0,
+        elem_address: 0,
+    };
     let walk = map.entries(|key_side, elem_side| {
         let wanted =
             |matched: u64| matched >= first && limit.is_none_or(|limit| matched - first < limit);
@@ -841,32 +945,28 @@ fn list_entries(
             };
         }
         shown += 1;
-        let mut key_text = String::new();
-        let mut elem_text = String::new();
-        print(&printer, &key_side, key_type, &mut key_text);
-        print(&printer, &elem_side, elem_type, &mut elem_text);
-        emit(EntryAt {
-            entry: Entry {
-                key: key_text,
-                elem: elem_text,
-                address: key_side.slot,
-            },
-            key_address: key_side.address,
-            elem_address: elem_side.address,
-        })
+        let entry = &mut found.entry;
+        entry.key.clear();
+        entry.elem.clear();
+        print(&printer, &key_side, key_type, &mut entry.key);
+        print(&printer, &elem_side, elem_type, &mut entry.elem);
+        entry.address = key_side.slot;
+        found.key_address = key_side.address;
+        found.elem_address = elem_side.address;
+        emit(&found)
     });
     (matched, shown, walk)
 }
 
-/// Entries `first` to `first + limit` in walk order.
+/// Entries `first` to `first + limit` in walk order, and the walk.
 #[must_use]
-pub fn entry_rows(map: &Map, first: u64, limit: u64, values: Limits) -> Vec<EntryAt> {
+pub fn entry_rows(map: &Map, first: u64, limit: u64, values: Limits) -> (Vec<EntryAt>, Walk) {
     let mut found = Vec::new();
-    list_entries(map, None, (first, Some(limit)), values, |entry| {
-        found.push(entry);
+    let (_, _, walk) = list_entries(map, None, (first, Some(limit)), values, |entry| {
+        found.push(entry.clone());
         Flow::Continue
     });
-    found
+    (found, walk)
 }
 
 fn entries<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) -> Result<(), E> {
@@ -897,41 +997,56 @@ fn entries<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) ->
             return Err(error);
         }
         let (matched, shown, walk) = found;
-        return document.finish(shown < matched || walk.interrupted);
+        return finish(document, shown < matched, &walk, &stats);
     }
+    // Those of the last portion keep their room for the next.
     let mut waiting: Vec<Entry> = Vec::new();
+    let mut filled = 0;
     let mut text: Option<EntriesText<'_>> = None;
-    let mut portion = |waiting: &mut Vec<Entry>, write: Write<'_, E>| {
+    let mut portion = |waiting: &[Entry], write: Write<'_, E>| {
         let lines = text
             .get_or_insert_with(|| EntriesText::new(&stats, waiting, &look.style))
             .rows(waiting);
-        waiting.clear();
         write(&lines)
     };
-    let (matched, shown, _) = list_entries(map, key.as_ref(), (0, limit), look.values, |entry| {
-        waiting.push(entry.entry);
-        if waiting.len() < PORTION {
-            return Flow::Continue;
-        }
-        match portion(&mut waiting, write) {
-            Ok(()) => Flow::Continue,
-            Err(error) => {
-                failed = Some(error);
-                Flow::Stop
+    let (matched, shown, walk) =
+        list_entries(map, key.as_ref(), (0, limit), look.values, |entry| {
+            match waiting.get_mut(filled) {
+                Some(place) => {
+                    place.key.clone_from(&entry.entry.key);
+                    place.elem.clone_from(&entry.entry.elem);
+                    place.address = entry.entry.address;
+                }
+                None => waiting.push(entry.entry.clone()),
             }
-        }
-    });
+            filled += 1;
+            if filled < PORTION {
+                return Flow::Continue;
+            }
+            filled = 0;
+            match portion(&waiting, write) {
+                Ok(()) => Flow::Continue,
+                Err(error) => {
+                    failed = Some(error);
+                    Flow::Stop
+                }
+            }
+        });
     if let Some(error) = failed {
         return Err(error);
     }
-    portion(&mut waiting, write)?;
+    portion(waiting.get(..filled).unwrap_or_default(), write)?;
     let total = if key.is_some() {
         matched
     } else {
         stats.slots.live.max(shown)
     };
     let foot = EntriesText::new(&stats, &[], &look.style);
-    write(&foot.foot(shown, total, options.key.as_deref()))
+    write(&foot.foot(shown, total, options.key.as_deref()))?;
+    if worse(&walk, &stats) {
+        write(LESS)?;
+    }
+    Ok(())
 }
 
 /// What `gomapscope trace` is asked.

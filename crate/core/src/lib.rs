@@ -31,3 +31,4 @@ pub mod target;
 pub mod timeline;
 pub mod trace;
 pub mod uprobe;
+pub mod writers;

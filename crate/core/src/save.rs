@@ -27,6 +27,10 @@ pub fn may_write(path: &str, force: bool) -> Result<PathBuf, String> {
     let expanded = expanded(path);
     match fs::symlink_metadata(&expanded) {
         Ok(found) if found.is_dir() => Err(format!("{path} is a directory")),
+        // A device or a pipe would be replaced by a file, not written to.
+        Ok(found) if !found.is_file() && !found.is_symlink() => {
+            Err(format!("{path} is not a regular file"))
+        }
         Ok(_) if !force => Err(taken(path)),
         Ok(_) | Err(_) => match expanded.parent() {
             Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {

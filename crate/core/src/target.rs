@@ -1,7 +1,7 @@
 //! A Go process or core as seen through its executable: where the types of
 //! [`crate::gotype`], the layouts and the walkers meet one memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
@@ -12,11 +12,11 @@ use crate::binary::{Binary, Function, FunctionTable, Functions, SourceFrame};
 use crate::gotype::{Kind, Limits, NestedMaps, Printer, Type, TypeError, TypeRef, Types};
 use crate::heap::{Allocated, Heap, HeapError, ThreadRegisters, allocated, functions};
 use crate::layout::{Header, MapLayout, Part, SLOTS, map_layout};
-use crate::map::{CountOnly, Flow, Unit, Visitor, Walk, walk};
+use crate::map::{CountOnly, Flow, Racing, Unit, Visitor, Walk, walk};
 use crate::memory::{BlockCache, Memory, ReadError};
 use crate::metrics::{BlockSpans, Context, Stats, indirect_bytes, stats};
 use crate::ring::{Ring, RingError};
-use crate::scan::{self, Facts, Filter, Label, Roots, Scan, ScanReport, map_types_at};
+use crate::scan::{self, Facts, Filter, FoundMap, Label, Roots, Scan, ScanReport, map_types_at};
 
 /// Blocks kept for pointer chasing while the target stands still.
 const CACHE: usize = 24 << 20;
@@ -91,12 +91,31 @@ pub struct MapCall {
     pub map_register: &'static str,
 }
 
+/// Whether the process changes while it is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Motion {
+    /// All its threads are stopped, or it is a file.
+    #[default]
+    Still,
+    /// The debugger does not say: it evaluates a breakpoint's condition.
+    Unknown,
+    /// Threads run (gdb's non-stop mode).
+    Running,
+}
+
+/// What a search says that was made while threads ran.
+pub const WHILE_RUNNING: &str = "Racing: the program ran while it was read, so nothing here is \
+     exact; interrupt -a stops all threads.";
+
 /// A target and what is known of it while it stands still.
 pub struct Target {
     types: Types,
     memory: Rc<BlockCache<Box<dyn Memory>>>,
     pid: Option<u32>,
     console: Option<String>,
+    motion: Cell<Motion>,
+    /// How often it was said that the target ran.
+    runs: Cell<u64>,
     layouts: RefCell<HashMap<TypeRef, Rc<MapLayout>>>,
     heap: RefCell<HeapState>,
     functions: OnceCell<FunctionTable>,
@@ -138,6 +157,8 @@ impl Target {
             memory,
             pid,
             console: None,
+            motion: Cell::default(),
+            runs: Cell::default(),
             layouts: RefCell::default(),
             heap: RefCell::default(),
             functions: OnceCell::new(),
@@ -160,10 +181,40 @@ impl Target {
         self.console.as_deref()
     }
 
+    /// Says whether the process runs while it is read from now on: what walks find is not
+    /// exact then.
+    pub fn set_motion(&self, motion: Motion) {
+        self.motion.set(motion);
+    }
+
+    /// How often it was said so far that the target ran: it must be the same before and
+    /// behind what is read as one.
+    #[must_use]
+    pub fn runs(&self) -> u64 {
+        self.runs.get()
+    }
+
+    /// Whether it is a process of this machine: not a file.
+    #[must_use]
+    pub fn is_process(&self) -> bool {
+        self.pid.is_some()
+    }
+
+    /// Whether the process runs while it is read.
+    #[must_use]
+    pub fn motion(&self) -> Motion {
+        self.motion.get()
+    }
+
     /// Forgets the bytes read so far: the target ran.
+    /// Where a debugger tells of it in the middle of a read, what is being read is not
+    /// kept, and the walk that reads says that it is not exact.
     pub fn invalidate(&self) {
+        self.runs.set(self.runs.get().wrapping_add(1));
         self.memory.clear();
-        let mut heap = self.heap.borrow_mut();
+        let Ok(mut heap) = self.heap.try_borrow_mut() else {
+            return;
+        };
         *heap = match std::mem::take(&mut *heap) {
             HeapState::Open(heap) | HeapState::Stale(heap) => HeapState::Stale(heap),
             HeapState::Unknown | HeapState::Failed(_) => HeapState::Unknown,
@@ -175,6 +226,7 @@ impl Target {
     /// # Errors
     /// When it cannot be found or read; the reason is kept for this stop.
     pub fn heap(&self) -> Result<Rc<Heap>, HeapError> {
+        let runs = self.runs.get();
         let mut state = self.heap.borrow_mut();
         let opened = match std::mem::take(&mut *state) {
             HeapState::Open(heap) => Ok(heap),
@@ -187,6 +239,7 @@ impl Target {
             HeapState::Unknown => self.open_heap(),
         };
         *state = match &opened {
+            _ if self.runs.get() != runs => HeapState::Unknown,
             Ok(heap) => HeapState::Open(Rc::clone(heap)),
             // A Ctrl-C says nothing of the heap.
             Err(HeapError::Read(ReadError::Interrupted)) => HeapState::Unknown,
@@ -466,6 +519,8 @@ pub struct Scanned {
     pub facts: Facts,
     /// Why roots are missing: sentences.
     pub missing: Vec<String>,
+    /// Threads of the process ran meanwhile.
+    pub racing: bool,
     /// How long it took.
     pub seconds: f64,
 }
@@ -489,6 +544,32 @@ pub struct ScanWanted<'a> {
 const DETAILED: u64 = 1000;
 
 impl Target {
+    /// The heap and what a search of it begins with; and what such a search cannot know
+    /// here: sentences.
+    fn search(
+        &self,
+        threads: &[ThreadRegisters],
+        types: bool,
+    ) -> Result<(Rc<Heap>, Roots<'_>, Vec<String>), TargetError> {
+        let heap = self.heap().map_err(|reason| self.no_heap(&reason))?;
+        heap.searchable().map_err(|reason| {
+            TargetError::Heap(format!(
+                "{reason}; what asks for one map works here: go-map-stats EXPR and the like"
+            ))
+        })?;
+        let roots = Roots::of(&self.types, &*self.memory, threads)
+            .map_err(|reason| TargetError::Heap(reason.to_string()))?;
+        let mut missing = roots.missing.clone();
+        if types && self.binary().arch() != Some("amd64") {
+            missing.push(
+                "Code is only understood on amd64: the types of a few maps, which code alone \
+                 tells, are not known."
+                    .to_owned(),
+            );
+        }
+        Ok((heap, roots, missing))
+    }
+
     /// Finds every map of the process. `threads` are those that the system knows, with
     /// their registers.
     ///
@@ -500,13 +581,8 @@ impl Target {
         wanted: &ScanWanted<'_>,
     ) -> Result<Scanned, TargetError> {
         let started = Instant::now();
-        let failed = |reason: HeapError| self.no_heap(&reason);
-        let heap = self.heap().map_err(failed)?;
-        let roots = match Roots::of(&self.types, &*self.memory, threads) {
-            Ok(roots) => roots,
-            // Nothing was found yet.
-            Err(reason) => return Err(TargetError::Heap(reason.to_string())),
-        };
+        let runs = self.runs.get();
+        let (heap, roots, missing) = self.search(threads, wanted.types)?;
         let options = scan::Options {
             types: wanted.types,
         };
@@ -531,31 +607,83 @@ impl Target {
             chosen = listed(scan, rows);
             chosen.clone()
         })
-        .map_err(failed)?;
+        .map_err(|reason| self.no_heap(&reason))?;
         if chosen.is_empty() {
             chosen = listed(&scan, Some(few));
         }
-        let mut facts = Facts {
-            full_names: self.full_names(&scan),
-            held_by: scan
-                .holders
-                .iter()
-                .map(|(address, path)| (*address, path.as_str().into()))
-                .collect(),
-            ..Facts::default()
-        };
+        let mut facts = self.facts(&scan);
         let all = wanted.tombstones.then(|| (0..scan.maps.len()).collect());
         let interrupted = self
             .walk_found(&heap, &scan, &all.unwrap_or(chosen), &mut facts)
             .is_err();
         let mut scan = scan;
         scan.interrupted |= interrupted;
-        Ok(Scanned {
+        Ok(self.scanned((scan, facts), &roots, missing, runs, started))
+    }
+
+    /// Finds every map, and what holds those that `chosen` picks, if types are followed.
+    ///
+    /// # Errors
+    /// As [`Target::scan`].
+    pub fn scan_for(
+        &self,
+        threads: &[ThreadRegisters],
+        types: bool,
+        chosen: &dyn Fn(&FoundMap) -> bool,
+    ) -> Result<Scanned, TargetError> {
+        let started = Instant::now();
+        let runs = self.runs.get();
+        let (heap, roots, missing) = self.search(threads, types)?;
+        let direct: &dyn Memory = &**self.memory.inner();
+        let options = scan::Options { types };
+        let mut pick = |scan: &Scan| {
+            let maps = scan.maps.iter().enumerate();
+            maps.filter(|(_, map)| chosen(map))
+                .map(|(position, _)| position)
+                .collect()
+        };
+        let scan = scan::scan(&heap, direct, &self.types, &roots, &options, &mut pick)
+            .map_err(|reason| self.no_heap(&reason))?;
+        let facts = self.facts(&scan);
+        Ok(self.scanned((scan, facts), &roots, missing, runs, started))
+    }
+
+    /// What a search tells of the maps that were chosen.
+    fn facts(&self, scan: &Scan) -> Facts {
+        Facts {
+            full_names: self.full_names(scan),
+            held_by: scan
+                .holders
+                .iter()
+                .map(|(address, path)| (*address, path.as_str().into()))
+                .collect(),
+            ..Facts::default()
+        }
+    }
+
+    /// What a search found that began at `started`, when the target had run `runs` times.
+    fn scanned(
+        &self,
+        (mut scan, facts): (Scan, Facts),
+        roots: &Roots<'_>,
+        mut missing: Vec<String>,
+        runs: u64,
+        started: Instant,
+    ) -> Scanned {
+        for defect in roots.defects.kept() {
+            scan.defects.add(defect.clone());
+        }
+        let racing = self.motion() == Motion::Running || self.runs.get() != runs;
+        if racing {
+            missing.insert(0, WHILE_RUNNING.to_owned());
+        }
+        Scanned {
             scan,
             facts,
-            missing: roots.missing,
+            missing,
+            racing,
             seconds: started.elapsed().as_secs_f64(),
-        })
+        }
     }
 
     /// Walks maps that were found: counts tombstones, and tells where they were allocated
@@ -588,7 +716,10 @@ impl Target {
             if walk.interrupted {
                 return Err(ReadError::Interrupted);
             }
-            facts.tombstones.insert(map.address, walk.counts.tombstones);
+            // Of a walk that broke off it would be too few.
+            if walk.exact() {
+                facts.tombstones.insert(map.address, walk.counts.tombstones);
+            }
             let Some(functions) = functions.as_ref().filter(|_| !scan.sites.is_empty()) else {
                 continue;
             };
@@ -808,9 +939,37 @@ impl Map {
         }
     }
 
-    /// Walks it.
+    /// Walks it. What was walked while the process ran says so; where nobody knows
+    /// whether it did, a header that is another one afterwards tells.
     pub fn walk(&self, visitor: &mut dyn Visitor) -> Walk {
-        walk(self.target.memory(), &self.layout, self.address, visitor)
+        let target = &self.target;
+        let walk = |visitor| walk(target.memory(), &self.layout, self.address, visitor);
+        let runs = target.runs.get();
+        if target.motion() == Motion::Still || self.address == 0 {
+            let mut walked = walk(visitor);
+            if target.runs.get() != runs && self.address != 0 {
+                walked.racing = Some(Racing::Changed);
+            }
+            return walked;
+        }
+        // The walk reads it through the cache, too.
+        let before = self.header(target.memory());
+        let mut walked = walk(visitor);
+        walked.racing = if self.header(target.uncached()) != before {
+            Some(Racing::Changed)
+        } else if target.motion() == Motion::Running {
+            Some(Racing::Threads)
+        } else {
+            None
+        };
+        walked
+    }
+
+    /// The bytes of its header, `None` where they are unreadable.
+    fn header(&self, memory: &dyn Memory) -> Option<Vec<u8>> {
+        let mut header = vec![0; self.layout.header_size()];
+        let read = memory.read(self.address, &mut header);
+        read.is_ok().then_some(header)
     }
 
     /// Visits its entries in walk order; the bytes are those of key and elem
@@ -878,6 +1037,17 @@ impl Map {
     /// where there is one.
     #[must_use]
     pub fn stats_of(&self, walk: &Walk) -> Stats {
+        let runs = self.target.runs.get();
+        let mut stats = self.figures_of(walk);
+        if self.target.runs.get() != runs && !stats.racing {
+            stats.racing = true;
+            stats.exact = false;
+            stats.notes.push(Racing::Changed.sentence().to_owned());
+        }
+        stats
+    }
+
+    fn figures_of(&self, walk: &Walk) -> Stats {
         let mut stats = stats(walk, &self.layout, &self.context());
         if self.inferred {
             stats.notes.push(
@@ -966,6 +1136,12 @@ fn notes(owned: &Allocated, walk: &Walk, (astray, checked): (u64, u64)) -> Vec<S
             "{} on a goroutine's stack and not in allocated",
             blocks(owned.on_stack)
         ));
+    }
+    if owned.spans > 0 && owned.span_free.is_none() {
+        notes.push(
+            "how much of the spans around it is free is not known: allocation bits cannot be read"
+                .to_owned(),
+        );
     }
     if owned.outside > 0 {
         notes.push(format!(

@@ -11,58 +11,15 @@ use common::random::{abi, built, cases, classic, damage, swiss};
 use common::swiss::{SwissMap, TableOf, small_slots};
 use common::{
     ARRAY, BIG, Built, DIRECTORY, EXTRA, GROUPS, HEADER, INTS, LE64, OLD_ARRAY, OUTSIDE,
-    STRING_INT, TABLES, Types, check, check_figures,
+    STRING_INT, TABLES, Types, check, check_bounded, check_figures,
 };
 use gomapscope_core::layout::{Header, MapLayout};
-use gomapscope_core::map::{CountOnly, Flow, Unit, Visitor, Walk, walk};
+use gomapscope_core::map::{Flow, Unit, Visitor, Walk, walk};
 use gomapscope_core::memory::{
     Abi, BlockCache, Image, Memory, PAGE, ReadError, Span, read_available,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
-
-/// More reads than any walk may need of `size` mapped bytes and `units` buckets.
-///
-/// A run of 1 MiB that is damaged is read page by page, 257 reads; an array or a
-/// directory is given up after one run without a readable byte. A link costs at
-/// most six reads: of a run, a page and the bytes themselves, on two pages.
-fn reads_at_most(size: u64, units: u64) -> u64 {
-    let runs = size / (1 << 20) + 4;
-    let pages = size / 4096 + 64;
-    260 * runs + 8 * units + 4 * pages
-}
-
-/// More buckets than memory of `size` bytes can hold: a link may lead to each
-/// byte, and each word of a directory to a table of 128 groups.
-fn units_at_most(size: u64) -> u64 {
-    size + 128 * size / 4 + 8
-}
-
-/// Walks memory nothing is known of, and asserts that the work is bounded by what
-/// is mapped.
-fn check_bounded(image: &Image, layout: &MapLayout, address: u64) -> Walk {
-    let size: u64 = image
-        .clone()
-        .segments_mut()
-        .map(|(_, bytes)| bytes.len() as u64)
-        .sum();
-    let before = image.reads();
-    let walked = walk(image, layout, address, &mut CountOnly);
-    let reads = image.reads() - before;
-    let units = walked.counts.units + common::old_counts(&walked).units;
-    assert!(
-        units <= units_at_most(size),
-        "{units} buckets in {size} bytes"
-    );
-    // Each table costs a read of its own when its neighbours are unreadable.
-    let steps = units + walked.blocks.len() as u64 + walked.defects.total();
-    assert!(
-        reads <= reads_at_most(size, steps),
-        "{reads} reads of {size} bytes, {units} buckets"
-    );
-    assert_eq!(check(image, layout, address), walked);
-    walked
-}
 
 proptest! {
     #![proptest_config(cases(500))]

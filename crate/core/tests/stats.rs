@@ -537,6 +537,7 @@ fn walks() -> impl Strategy<Value = (Walk, MapLayout)> {
                         defects,
                         interrupted,
                         cut,
+                        racing: None,
                     };
                     (walk, layout)
                 })

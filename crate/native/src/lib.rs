@@ -8,6 +8,7 @@ mod pprof;
 mod profiles;
 mod timeline;
 mod trace;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -449,9 +450,25 @@ impl Target {
         })
     }
 
-    /// Forgets the bytes read so far.
-    fn invalidate(&self) {
+    /// Forgets the bytes read so far; whether threads run from now on.
+    #[pyo3(signature = (motion="stopped"))]
+    fn invalidate(&self, motion: &str) {
+        self.inner.set_motion(match motion {
+            "running" => target::Motion::Running,
+            "unknown" => target::Motion::Unknown,
+            _ => target::Motion::Still,
+        });
         self.inner.invalidate();
+    }
+
+    /// What was last said of its threads.
+    #[getter]
+    fn motion(&self) -> &'static str {
+        match self.inner.motion() {
+            target::Motion::Still => "stopped",
+            target::Motion::Unknown => "unknown",
+            target::Motion::Running => "running",
+        }
     }
 
     /// The map at an address.
@@ -573,6 +590,18 @@ impl Target {
         let options = like.map_or_else(Default::default, Document::options);
         let found = self.search_all(py, options, threads)?;
         Document::of(|text| snapshot::scan(&self.inner, &found, &subject.0, options, text))
+    }
+
+    /// Whether a map type has this name, in either spelling; those count, too, that only
+    /// the process's own type descriptors know: the linker leaves types out of DWARF that
+    /// stand in interfaces alone.
+    fn is_map_type(&self, name: &str) -> PyResult<bool> {
+        guard(|| {
+            self.pace.begin();
+            let types = self.inner.types();
+            let found = types.named(name).and_then(|at| types.get(at).ok());
+            Ok(found.is_some_and(|found| matches!(found.kind, Kind::Map { .. })))
+        })
     }
 
     /// The type, in DWARF's spelling, of the value in an interface whose first
@@ -904,22 +933,24 @@ impl Map {
         self.call(py, |map| Ok(report::to_json(&map.stats())))
     }
 
-    /// A JSON list of bucket rows.
-    fn buckets_json(&self, py: Python<'_>, first: u64, limit: u64) -> PyResult<String> {
-        self.whole(py, |map| {
-            Ok(report::to_json(&answer::bucket_rows(map, first, limit)))
-        })
-    }
-
-    /// Entries as `(key, elem, key address, elem address)`.
-    fn entries(
+    /// A JSON list of bucket rows, and why they are not certain.
+    fn buckets_json(
         &self,
         py: Python<'_>,
         first: u64,
         limit: u64,
-    ) -> PyResult<Vec<(String, String, u64, u64)>> {
+    ) -> PyResult<(String, Option<String>)> {
         self.whole(py, |map| {
-            Ok(answer::entry_rows(map, first, limit, Limits::TEXT)
+            let (rows, walk) = answer::bucket_rows(map, first, limit);
+            Ok((report::to_json(&rows), walk.flaw()))
+        })
+    }
+
+    /// Entries as `(key, elem, key address, elem address)`, and why they are not certain.
+    fn entries(&self, py: Python<'_>, first: u64, limit: u64) -> PyResult<EntryPage> {
+        self.whole(py, |map| {
+            let (rows, walk) = answer::entry_rows(map, first, limit, Limits::TEXT);
+            let rows = rows
                 .into_iter()
                 .map(|row| {
                     (
@@ -929,10 +960,14 @@ impl Map {
                         row.elem_address,
                     )
                 })
-                .collect())
+                .collect();
+            Ok((rows, walk.flaw()))
         })
     }
 }
+
+/// Rows, and why they are not certain.
+type EntryPage = (Vec<(String, String, u64, u64)>, Option<String>);
 
 /// The commands: name, summary, help text, and how many expressions they take.
 #[pyfunction]
@@ -1083,5 +1118,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(exectrace::exec_trace, module)?)?;
     module.add_function(wrap_pyfunction!(profiles::memory_profiles, module)?)?;
     module.add_function(wrap_pyfunction!(profiles::contention_report, module)?)?;
+    module.add_function(wrap_pyfunction!(writers::map_writers, module)?)?;
+    module.add_function(wrap_pyfunction!(writers::map_crash, module)?)?;
     Ok(())
 }

@@ -20,6 +20,9 @@ type abiType struct {
 	PtrToThis  int32
 }
 
+// wordSize is the size of a pointer.
+const wordSize = int(unsafe.Sizeof(uintptr(0)))
+
 // words is a two-word interface value as it lies in memory.
 type words struct {
 	first, data unsafe.Pointer

@@ -146,7 +146,7 @@ func populateStates(wantBig bool) {
 	// and the tables of the other end fill 4, 8 and 16 entries.
 	lopsided = map[uint32]uint32{}
 	for i := uint32(0); len(lopsided) < 3000; i++ {
-		if hashOf(reflect.TypeOf(lopsided), header(lopsided), unsafe.Pointer(&i))>>61 == 0 {
+		if hashOf(reflect.TypeOf(lopsided), header(lopsided), unsafe.Pointer(&i))>>(8*wordSize-3) == 0 {
 			lopsided[i] = ^i
 		}
 	}

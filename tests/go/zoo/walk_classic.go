@@ -50,7 +50,7 @@ type bucket struct {
 func (b bucket) top(i int) uint8 { return *(*uint8)(unsafe.Add(b.p, i)) }
 
 func (b bucket) overflow() bucket {
-	return bucket{*(*unsafe.Pointer)(unsafe.Add(b.p, b.t.BucketSize-8)), b.t}
+	return bucket{*(*unsafe.Pointer)(unsafe.Add(b.p, int(b.t.BucketSize)-wordSize)), b.t}
 }
 
 // evacuated looks at the first slot only, as the runtime does.
@@ -101,7 +101,7 @@ func (h *hmap) allocated(t *mapType) int {
 	if t.Bucket.PtrBytes == 0 {
 		size = cap(append([]byte(nil), make([]byte, size)...))
 	} else {
-		size = 8 * cap(append([]*byte(nil), make([]*byte, size/8)...))
+		size = wordSize * cap(append([]*byte(nil), make([]*byte, size/wordSize)...))
 	}
 	return size / int(t.BucketSize)
 }

@@ -37,7 +37,7 @@ const (
 )
 
 func (m *mapHeader) entry(i int) *table {
-	return *(**table)(unsafe.Add(m.dirPtr, 8*i))
+	return *(**table)(unsafe.Add(m.dirPtr, i*wordSize))
 }
 
 // tables returns the distinct tables: one that is not as deep as the directory has several entries.
@@ -58,8 +58,10 @@ func (m *mapHeader) tables() []*table {
 }
 
 func (s *shape) group(mt *mapType, g unsafe.Pointer) (slots []slot) {
+	// The runtime numbers the bytes of the word from the least significant, on every machine.
+	word := *(*uint64)(g)
 	for i := 0; i < 8; i++ {
-		switch ctrl := *(*uint8)(unsafe.Add(g, i)); {
+		switch ctrl := uint8(word >> (8 * i)); {
 		case ctrl == ctrlEmpty:
 			s.Empty++
 		case ctrl == ctrlDeleted:

@@ -13,7 +13,9 @@ pub use buildinfo::{GoVersion, Release};
 pub use dwarf::{Die, DieOffset, Dwarf};
 pub use moduledata::{Module, first_module, modules};
 pub(crate) use pclntab::FrameInfo;
-pub use pclntab::{Function, FunctionTable, Functions, LiveSlots, PlacedFrame, SourceFrame};
+pub use pclntab::{
+    Argument, Function, FunctionTable, Functions, LiveSlots, PlacedFrame, SourceFrame,
+};
 pub use record::{Place, Record};
 pub use variables::{ClosureVariable, GlobalVariable, Variable, VariablePlace};
 

@@ -313,7 +313,7 @@ impl Binary {
         })
         .unwrap_or_default();
         let mut headers = Vec::new();
-        for range in ranges {
+        for range in self.held(ranges) {
             // Tables are large; their section need not be read further than to them.
             let mut at = aligned(range.start.wrapping_add(bias), 8);
             let mut left = range.len.min(1 << 32);
@@ -374,6 +374,22 @@ impl Binary {
             ranges.sort_by_key(|(last, span)| (*last, span.start));
             ranges.into_iter().map(|(_, span)| span).collect()
         })
+        .map(|ranges| self.held(ranges))
         .unwrap_or_default()
+    }
+
+    /// Ranges to search for what the linker wrote: in all not much longer than the file, where
+    /// segments may share a page. What a damaged file claims beyond that, it cannot hold.
+    fn held(&self, ranges: Vec<Span>) -> Vec<Span> {
+        let len = std::fs::metadata(&self.path).map_or(0, |data| data.len());
+        let mut left = len.saturating_mul(2);
+        ranges
+            .into_iter()
+            .map_while(|range| {
+                let len = range.len.min(len).min(left);
+                left -= len;
+                (left > 0 || len > 0).then_some(Span { len, ..range })
+            })
+            .collect()
     }
 }

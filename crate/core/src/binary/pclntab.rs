@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use once_cell::unsync::OnceCell;
 
 use super::moduledata::Module;
-use crate::memory::{Abi, AddressHash, Memory, READ_MAX, ReadError, Span};
+use crate::memory::{Abi, AddressHash, Memory, READ_MAX, ReadError, Span, read_available};
 
 /// Functions of one program. cmd/go has 25,000.
 const FUNCTIONS_MAX: u64 = 1 << 23;
@@ -35,6 +35,14 @@ const PCDATA_STACK_MAP: u32 = 1;
 const FUNCDATA_ARGS: u8 = 0;
 const FUNCDATA_LOCALS: u8 = 1;
 const FUNCDATA_STACK_OBJECTS: u8 = 2;
+const PCDATA_ARGUMENTS_LIVE: u32 = 3;
+const FUNCDATA_ARGUMENTS: u8 = 5;
+const FUNCDATA_ARGUMENTS_LIVE: u8 = 6;
+
+/// Bytes of what the compiler tells of a function's arguments (`traceArgsMaxLen`), and of
+/// which of them have their value in memory that are looked at.
+const ARGUMENTS_LEN: usize = 171;
+const ARGUMENTS_LIVE_LEN: u64 = 1 << 16;
 
 /// Words of one frame that are told one by one: 8 MiB of frame.
 const SLOTS_MAX: u32 = 1 << 20;
@@ -321,6 +329,19 @@ impl FunctionTable {
         offset: u32,
         pc: u64,
     ) -> Option<i32> {
+        let (value, _) = self.value_and_place(memory, tables, function, offset, pc)?;
+        Some(value)
+    }
+
+    /// The same, and whether it holds since the function's first instruction.
+    fn value_and_place(
+        &self,
+        memory: &dyn Memory,
+        tables: &Tables,
+        function: &Details,
+        offset: u32,
+        pc: u64,
+    ) -> Option<(i32, bool)> {
         let len = self.module.pc_tables.len.checked_sub(u64::from(offset))?;
         if offset == 0 || pc < function.entry || pc >= function.end {
             return None;
@@ -332,22 +353,13 @@ impl FunctionTable {
         let mut first = true;
         // Every round consumes two bytes and more, and takes the address further.
         loop {
-            let delta = cursor.varint()?;
-            if delta == 0 && !first {
-                return None;
-            }
-            first = false;
-            let signed = if delta & 1 != 0 {
-                !(delta >> 1)
-            } else {
-                delta >> 1
-            };
-            value = value.wrapping_add(signed as i32);
+            value = cursor.value(value, first)?;
             let step = u64::from(cursor.varint()?) * u64::from(tables.quantum);
             at = at.checked_add(step).filter(|_| step > 0)?;
             if pc < at {
-                return Some(value);
+                return Some((value, first));
             }
+            first = false;
             if at >= function.end {
                 return None;
             }
@@ -363,6 +375,19 @@ impl FunctionTable {
         table: u32,
         pc: u64,
     ) -> Option<i32> {
+        let (value, _) = self.noted_and_place(memory, tables, function, table, pc)?;
+        Some(value)
+    }
+
+    /// The same, and whether it holds since the function's first instruction.
+    fn noted_and_place(
+        &self,
+        memory: &dyn Memory,
+        tables: &Tables,
+        function: &Details,
+        table: u32,
+        pc: u64,
+    ) -> Option<(i32, bool)> {
         if table >= function.values {
             return None;
         }
@@ -370,7 +395,7 @@ impl FunctionTable {
             .address
             .checked_add(FUNC_LEN as u64 + 4 * u64::from(table))?;
         let offset = self.abi.read_uint(memory, at, 4).ok()? as u32;
-        self.value(memory, tables, function, offset, pc)
+        self.value_and_place(memory, tables, function, offset, pc)
     }
 
     /// `funcdata`: the address of what the compiler left for a function.
@@ -509,17 +534,8 @@ impl FunctionTable {
         let mut first = true;
         // Each round consumes two bytes and more.
         loop {
-            let delta = cursor.varint()?;
-            if delta == 0 && !first {
-                return None;
-            }
+            value = cursor.value(value, first)?;
             first = false;
-            let signed = if delta & 1 != 0 {
-                !(delta >> 1)
-            } else {
-                delta >> 1
-            };
-            value = value.wrapping_add(signed as i32);
             cursor.varint()?;
             let mut inlined = u64::try_from(value)
                 .ok()
@@ -683,12 +699,95 @@ impl FunctionTable {
     }
 }
 
+/// Where a traceback reads an argument (runtime/traceback.go, printArgs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Argument {
+    /// Bytes from the first argument on.
+    pub offset: u64,
+    /// Its value is there. `None`: the compiler does not say, and it is as soon as the
+    /// function has begun.
+    pub live: Option<bool>,
+}
+
+impl FunctionTable {
+    /// The arguments of the function at `pc`, the receiver first, each field of a struct and
+    /// each word of a string on its own, as far as a traceback shows them: those of which only
+    /// a part is shown end the list. `pc` is the last byte of a
+    /// call, or where the function was interrupted.
+    #[must_use]
+    pub fn arguments(&self, memory: &dyn Memory, pc: u64) -> Option<Vec<Argument>> {
+        let tables = self.tables(memory)?;
+        let index = self.index_at(tables, pc)?;
+        let function = self.details(memory, tables, index)?;
+        let at = self.data(memory, &function, FUNCDATA_ARGUMENTS)?;
+        let mut code = [0; ARGUMENTS_LEN];
+        // What follows the tables may be missing.
+        read_available(memory, at, &mut code).ok()?;
+        let live = self.data(memory, &function, FUNCDATA_ARGUMENTS_LIVE);
+        // The lowest offset that is not always in memory.
+        let first = match live {
+            Some(live) => self.abi.read_uint(memory, live, 1).ok()?,
+            None => u64::MAX,
+        };
+        let noted = self.noted_and_place(memory, tables, &function, PCDATA_ARGUMENTS_LIVE, pc);
+        let (set, initial) = noted.unwrap_or((-1, true));
+        // Not above 0: all are in memory (cmd/compile/internal/liveness/arg.go, allLiveIdx);
+        // before the function's own first instruction, too, where they are not yet.
+        let set = u64::try_from(set).unwrap_or(0);
+        if set >= ARGUMENTS_LIVE_LEN {
+            return None;
+        }
+        let mut found = Vec::new();
+        let mut slot = 0_u64;
+        let mut depth = 0_u32;
+        let mut rest = code.iter().copied();
+        while let Some(operator) = rest.next() {
+            let offset = match operator {
+                // internal/abi/type.go: TraceArgsStartAgg, TraceArgsEndAgg, and what ends it.
+                0xfe => {
+                    depth += 1;
+                    continue;
+                }
+                0xfd => {
+                    depth = depth.checked_sub(1)?;
+                    continue;
+                }
+                0xf0.. => break,
+                offset => u64::from(offset),
+            };
+            let _size = rest.next()?;
+            let mut known = match (live, set) {
+                (Some(_), 0) if !initial => Some(true),
+                _ => None,
+            };
+            if let Some(live) = live {
+                if offset < first {
+                    known = Some(true);
+                } else {
+                    if set > 0 {
+                        let at = live.checked_add(set)?.checked_add(slot / 8)?;
+                        let byte = self.abi.read_uint(memory, at, 1).ok()?;
+                        known = Some(byte >> (slot % 8) & 1 != 0);
+                    }
+                    slot += 1;
+                }
+            }
+            found.push(Argument {
+                offset,
+                live: known,
+            });
+        }
+        Some(found)
+    }
+}
+
 /// The functions of all modules of a process: of the executable and its plugins.
 #[derive(Debug)]
 pub struct Functions {
     tables: Vec<FunctionTable>,
     abi: Abi,
     link_register: bool,
+    frame_pointers: bool,
 }
 
 impl Functions {
@@ -705,6 +804,8 @@ impl Functions {
             // runtime/stubs.go, usesLR: where a call leaves the return address in a
             // register.
             link_register: !matches!(arch, Some("amd64" | "386")),
+            // runtime/runtime2.go, framepointer_enabled.
+            frame_pointers: matches!(arch, Some("amd64" | "arm64")),
         }
     }
 
@@ -712,6 +813,12 @@ impl Functions {
     #[must_use]
     pub fn link_register(&self) -> bool {
         self.link_register
+    }
+
+    /// Whether a function saves its caller's frame pointer.
+    #[must_use]
+    pub fn frame_pointers(&self) -> bool {
+        self.frame_pointers
     }
 
     /// Pointer width and byte order.
@@ -756,6 +863,12 @@ impl Functions {
     #[must_use]
     pub fn live_slots(&self, memory: &dyn Memory, pc: u64) -> Option<LiveSlots> {
         self.table_of(pc)?.live_slots(memory, pc)
+    }
+
+    /// [`FunctionTable::arguments`].
+    #[must_use]
+    pub fn arguments(&self, memory: &dyn Memory, pc: u64) -> Option<Vec<Argument>> {
+        self.table_of(pc)?.arguments(memory, pc)
     }
 
     /// [`FunctionTable::frames_of_pc`].
@@ -832,6 +945,21 @@ impl<'a> Cursor<'a> {
             }
         }
         None
+    }
+
+    /// The next value of a table of values by pc (runtime/symtab.go, step): the difference to
+    /// the one before. Only the first may be 0; later that is the end.
+    fn value(&mut self, before: i32, first: bool) -> Option<i32> {
+        let delta = self.varint()?;
+        if delta == 0 && !first {
+            return None;
+        }
+        let signed = if delta & 1 != 0 {
+            !(delta >> 1)
+        } else {
+            delta >> 1
+        };
+        Some(before.wrapping_add(signed as i32))
     }
 }
 

@@ -582,6 +582,10 @@ impl Record {
         (!record.fields.is_empty()).then_some(record)
     }
 
+    /// Why a struct is not known where it is not in the debug information.
+    pub const UNDECLARED: &str =
+        "without debug information, only 64-bit little-endian programs are known";
+
     /// The struct as release `minor` declares it.
     #[must_use]
     pub fn of_declaration(name: &str, target: (Abi, Option<&str>), minor: u16) -> Option<Self> {

@@ -40,6 +40,8 @@ pub enum Command {
     TraceStatus,
     /// `go-map-trace stop`: the end of it.
     TraceStop,
+    /// `go-map-writers`: who is in a map operation.
+    Writers,
 }
 
 /// What a command takes besides options.
@@ -445,6 +447,26 @@ const QUICK: OptionDefinition = OptionDefinition {
     value: Value::Flag,
     help: "Find the maps and tell live ones from garbage, and follow no types: in a large heap \
            several times faster. Types are then known where the allocator noted them.",
+};
+
+const HOLDERS_OF_USED: OptionDefinition = OptionDefinition {
+    help: "Find what holds the maps, however large the heap is; up to 64 MiB that is done \
+           without being asked.",
+    ..HOLDERS
+};
+
+const LIMIT_GOROUTINES: OptionDefinition = OptionDefinition {
+    id: OptionId::Limit,
+    name: "limit",
+    value: Value::Count,
+    help: "List at most N goroutines; 0 or unlimited lists all. \
+           The default is `show go-map limit`.",
+};
+
+const QUICK_USED: OptionDefinition = OptionDefinition {
+    help: "Look at the goroutines alone: do not search the heap for maps that are being \
+           written and for what holds them.",
+    ..QUICK
 };
 
 const SORT: OptionDefinition = OptionDefinition {
@@ -1263,6 +1285,36 @@ const DEFINITIONS: &[Definition] = &[
             shows: "What was recorded.",
         }],
         notes: &[],
+    },
+    Definition {
+        command: Command::Writers,
+        name: "go-map-writers",
+        summary: "Tell which goroutines are in map operations, and who died of sharing a map.",
+        operand: Operand::None,
+        options: &[HOLDERS_OF_USED, JSON_LIST, LIMIT_GOROUTINES, QUICK_USED],
+        about: &[
+            "Every goroutine that is writing, deleting, clearing, reading or iterating: on which \
+             map, called from where. If the process died of `concurrent map writes' or the like, \
+             the answer begins with that map, who found it and who else was using it.",
+            "With and without debug information, in a process or a core. A core by the kernel has \
+             all of it when the program ran with GOTRACEBACK=crash.",
+        ],
+        examples: &[
+            Example {
+                line: "go-map-writers",
+                shows: "The goroutines in map operations now, or the crash explained.",
+            },
+            Example {
+                line: "| go-map-writers -json | jq '.fatal.map.address'",
+                shows: "The map that a crash was about, for a script.",
+            },
+        ],
+        notes: &[
+            "exact: an argument of the call, by the compiler's own tables. strong: a variable that \
+             may have changed since the call. inferred: likely by what else is known. The process \
+             is stopped a while after the runtime found the concurrent use: the other goroutine \
+             may have left the map by then, and the answer says so.",
+        ],
     },
 ];
 

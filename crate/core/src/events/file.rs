@@ -431,7 +431,12 @@ impl EventReader {
                     offset: begin,
                     reason: reason.to_string(),
                 };
-                match serde_json::from_slice::<Event>(&self.bytes) {
+                // The line is looked through once for what is no text, not string by string.
+                let event = match std::str::from_utf8(&self.bytes) {
+                    Ok(text) => serde_json::from_str::<Event>(text),
+                    Err(_) => serde_json::from_slice(&self.bytes),
+                };
+                match event {
                     Ok(event) => return Ok(Some(event)),
                     Err(reason) => {
                         let ending = serde_json::from_slice::<Ending>(&self.bytes);

@@ -5,6 +5,13 @@ use std::fmt::Write;
 /// `strconv.Quote`: the bytes of a Go string as a Go string literal.
 pub fn go_quote(bytes: &[u8], out: &mut String) {
     out.push('"');
+    // Most strings are made of nothing that needs a second look.
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if let (true, Ok(text)) = (bytes.iter().all(plain), std::str::from_utf8(bytes)) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use once_cell::unsync::OnceCell;
 
 use crate::binary::{Binary, Die, DieOffset, Dwarf, Module, first_module};
-use crate::memory::{Memory, ReadError};
+use crate::memory::{AddressHash, Memory, ReadError};
 use runtime::Descriptors;
 pub(crate) use runtime::{Head, MapDescriptor};
 
@@ -117,7 +117,7 @@ pub struct StructField {
 pub struct Types {
     binary: Rc<Binary>,
     process: Option<Process>,
-    known: RefCell<HashMap<TypeRef, Rc<Type>>>,
+    known: RefCell<HashMap<TypeRef, Rc<Type>, AddressHash>>,
     by_short_name: OnceCell<HashMap<String, Named>>,
 }
 

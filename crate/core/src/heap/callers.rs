@@ -79,6 +79,9 @@ pub fn callers(
 ) -> Callers {
     let depth = depth.min(CALLERS_MAX);
     let window = StackWindow::new(memory, goroutine.stack, at.sp);
+    if !functions.frame_pointers() {
+        return by_frame_sizes(functions, &window, goroutine, at, running, depth);
+    }
     let quick = by_frame_pointers(functions, &window, goroutine.stack, at, depth);
     if quick.end != WalkEnd::Lost {
         return quick;

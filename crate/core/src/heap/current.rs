@@ -487,6 +487,14 @@ impl GoroutineReader {
         (m != 0).then_some(m).ok_or_else(unknown)
     }
 
+    /// The kernel's number of the thread of the `m` at `machine`.
+    #[must_use]
+    pub fn thread(&self, memory: &dyn Memory, machine: u64) -> Option<u32> {
+        let at = machine.checked_add(self.layout.procid())?;
+        let number = self.layout.abi.read_uint(memory, at, 8).ok()?;
+        u32::try_from(number).ok().filter(|number| *number != 0)
+    }
+
     /// The stack on which the thread of the `m` at `machine` handles signals:
     /// `m.gsignal.stack`. `gsignal` stands behind `procid` in `m` (runtime/runtime2.go,
     /// go1.21 to go1.27).

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::HeapError;
+use super::{HeapError, WalkEnd};
 use crate::binary::{Dwarf, FrameInfo, Functions, Module, Place, Record, modules};
 use crate::gotype::Types;
 use crate::map::Defects;
@@ -78,12 +78,12 @@ impl ThreadRegisters {
         self.first(["rip", "pc"])
     }
 
-    /// The link register of arm64.
+    /// The link register of arm64, riscv64 and s390x.
     pub(super) fn lr(&self) -> Option<u64> {
-        self.first(["x30", "lr"])
+        self.first(["x30", "ra", "lr"])
     }
 
-    fn first(&self, names: [&str; 2]) -> Option<u64> {
+    fn first<const N: usize>(&self, names: [&str; N]) -> Option<u64> {
         names
             .iter()
             .find_map(|name| self.values.get(*name))
@@ -101,7 +101,8 @@ impl ThreadRegisters {
 }
 
 /// gdb's name of the register that DWARF numbers `number`: by the System V ABI of
-/// amd64 (figure 3.36), by Arm's "DWARF for the Arm 64-bit Architecture".
+/// amd64 (figure 3.36), by Arm's "DWARF for the Arm 64-bit Architecture", by the "RISC-V DWARF
+/// Specification".
 #[must_use]
 pub fn dwarf_register(arch: &str, number: u16) -> Option<&'static str> {
     const AMD64: &[&str] = &[
@@ -113,9 +114,15 @@ pub fn dwarf_register(arch: &str, number: u16) -> Option<&'static str> {
         "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
         "x27", "x28", "x29", "x30", "sp", "pc",
     ];
+    const RISCV64: &[&str] = &[
+        "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4",
+        "a5", "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4",
+        "t5", "t6",
+    ];
     let names = match arch {
         "amd64" => AMD64,
         "arm64" => ARM64,
+        "riscv64" => RISCV64,
         _ => return None,
     };
     names.get(usize::from(number)).copied()
@@ -247,9 +254,12 @@ impl Layout {
         minor: Option<u16>,
     ) -> Result<Self, HeapError> {
         let abi = target.0;
-        if abi != Abi::LE64 {
-            let reason = "only 64-bit little-endian targets are supported";
+        if abi.pointer_size != 8 {
+            let reason = "goroutines are only known of 64-bit programs";
             return Err(HeapError::Unknown(reason.to_owned()));
+        }
+        if abi != Abi::LE64 && dwarf.is_none() {
+            return Err(HeapError::Unknown(Record::UNDECLARED.to_owned()));
         }
         let record = |name: &str, fields: &[&str]| {
             let unknown = || HeapError::Unknown(format!("runtime.{name} is not known"));
@@ -588,7 +598,17 @@ pub fn stack_frames(
     memory: &dyn Memory,
     goroutine: &Goroutine,
 ) -> Vec<StackFrame> {
-    innermost_frames(functions, memory, goroutine, FRAMES_MAX)
+    stack_walk(functions, memory, goroutine).0
+}
+
+/// The same, and where it ended.
+#[must_use]
+pub fn stack_walk(
+    functions: &Functions,
+    memory: &dyn Memory,
+    goroutine: &Goroutine,
+) -> (Vec<StackFrame>, WalkEnd) {
+    walk(functions, memory, goroutine, FRAMES_MAX)
 }
 
 /// The same, so many at most.
@@ -598,6 +618,15 @@ pub(super) fn innermost_frames(
     goroutine: &Goroutine,
     most: usize,
 ) -> Vec<StackFrame> {
+    walk(functions, memory, goroutine, most).0
+}
+
+fn walk(
+    functions: &Functions,
+    memory: &dyn Memory,
+    goroutine: &Goroutine,
+    most: usize,
+) -> (Vec<StackFrame>, WalkEnd) {
     let abi = functions.abi();
     let uses_lr = functions.link_register();
     let word = u64::from(abi.pointer_size);
@@ -605,7 +634,12 @@ pub(super) fn innermost_frames(
     let (mut pc, mut sp) = (goroutine.pc, goroutine.sp);
     let mut lr = if uses_lr { goroutine.lr } else { 0 };
     let mut exact = true;
-    while frames.len() < most.min(FRAMES_MAX) && pc != 0 {
+    let mut reached = WalkEnd::Lost;
+    while pc != 0 {
+        if frames.len() >= most.min(FRAMES_MAX) {
+            reached = WalkEnd::Depth;
+            break;
+        }
         let innermost = frames.is_empty();
         let at = if exact { pc } else { pc - 1 };
         let Some(function) = functions.frame_info(memory, at) else {
@@ -626,7 +660,11 @@ pub(super) fn innermost_frames(
         // Parked goroutines did not get as far as to write SP; where a thread's registers
         // were taken, or in the middle of a stack, that is not known.
         let parked = innermost && goroutine.registers.is_none();
-        if function.top || function.writes_sp && !parked {
+        if function.top {
+            reached = WalkEnd::Stack;
+            break;
+        }
+        if function.writes_sp && !parked {
             break;
         }
         let slot = if !uses_lr {
@@ -665,7 +703,7 @@ pub(super) fn innermost_frames(
             }
         }
     }
-    frames
+    (frames, reached)
 }
 
 #[cfg(test)]

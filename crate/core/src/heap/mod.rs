@@ -11,6 +11,7 @@ mod locate;
 mod owned;
 mod profile;
 mod span;
+mod standing;
 
 pub use callers::{
     CALLERS_MAX, Callers, Symbol, Symbols, WalkEnd, Way, callers, callers_by_frame_pointers,
@@ -22,11 +23,13 @@ pub use current::{
 };
 pub use goroutine::{
     Goroutine, StackFrame, ThreadRegisters, dwarf_register, functions, goroutines, stack_frames,
+    stack_walk,
 };
 pub use locate::{Located, mheap_by_code, mheap_by_name};
 pub use owned::{Allocated, allocated};
 pub use profile::{AllocationSites, SpecialRoots, special_roots};
 pub use span::{HeapSpan, Pages, Slot, State};
+pub use standing::Standing;
 
 use std::rc::Rc;
 
@@ -38,20 +41,41 @@ use crate::memory::{Abi, Memory, RangeReader, ReadError, Span};
 /// A heap page (runtime.pageSize).
 pub const HEAP_PAGE: u64 = 8192;
 
-/// runtime.heapArenaBytes of 64-bit Linux.
+/// runtime.heapArenaBytes of 64-bit Linux. Tables of pages here are of that much, too.
 pub(crate) const ARENA: u64 = 64 << 20;
+
+/// runtime.heapArenaBytes of 32-bit Linux.
+const ARENA_32: u64 = 4 << 20;
 
 /// Bytes of a span of stacks: a stack may grow to 1 GB (runtime/proc.go, main).
 const STACKS_MAX: u64 = 1 << 31;
 
-/// runtime.arenaL2Bits: 48 bits of address in arenas of 64 MiB.
-const ARENAS: u64 = 1 << 22;
+/// runtime.heapAddrBits of 64-bit Linux; there, as on 32-bit systems, the table of arenas has
+/// one level (runtime.arenaL1Bits = 0).
+const ADDRESS_BITS: u32 = 48;
 
 /// Spans that are looked at. 64 Mi of them would take 10 GB of descriptions.
 const SPANS_MAX: u64 = 1 << 26;
 
-/// runtime.minSizeForMallocHeader.
-const HEADER_ABOVE: u64 = 512;
+/// runtime.minSizeForMallocHeader: a word for the pointer bits of as many words as it has
+/// bits.
+pub(crate) fn header_above(abi: Abi) -> u64 {
+    let pointer = u64::from(abi.pointer_size);
+    pointer * 8 * pointer
+}
+
+/// That the target is a 64-bit little-endian machine, for `what` is known of no other.
+///
+/// # Errors
+/// When it is another one.
+pub(crate) fn only_le64(abi: Abi, what: &'static str) -> Result<(), HeapError> {
+    let of = match (abi.pointer_size, abi.big_endian) {
+        (8, false) => return Ok(()),
+        (8, true) => "of a big-endian one",
+        _ => "of a 32-bit one",
+    };
+    Err(HeapError::Machine { what, of })
+}
 
 /// Why the heap could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +84,14 @@ pub enum HeapError {
     /// A structure of the runtime is not known or contradicts itself.
     #[error("cannot read Go's heap: {0}")]
     Unknown(String),
+    /// Single maps can be read on such a machine, but not what is asked for.
+    #[error("{what} is only known on 64-bit little-endian machines, and this program is {of}")]
+    Machine {
+        /// What is asked for.
+        what: &'static str,
+        /// `of a 32-bit one`, `of a big-endian one`.
+        of: &'static str,
+    },
     /// Memory is unreadable, or the user asked to stop.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -77,6 +109,8 @@ pub struct Heap {
     /// Bytes of an mspan that are read.
     mspan_len: usize,
     arena_base: u64,
+    /// runtime.heapArenaBytes.
+    arena_bytes: u64,
     /// The table of arenas.
     arenas: u64,
     malloc_headers: bool,
@@ -116,12 +150,12 @@ impl Heap {
         let binary = types.binary();
         let abi = binary.abi();
         let unknown = |what: &str| HeapError::Unknown(what.to_owned());
-        if abi != Abi::LE64 {
-            return Err(unknown("only 64-bit little-endian targets are supported"));
-        }
         let minor = binary
             .version()
             .and_then(|version| Some(version.release?.minor));
+        if abi != Abi::LE64 && binary.dwarf().is_none() {
+            return Err(unknown(Record::UNDECLARED));
+        }
         let record = |name: &str| {
             Record::find(name, binary.dwarf(), (abi, binary.arch()), minor)
                 .ok_or_else(|| HeapError::Unknown(format!("runtime.{name} is not known")))
@@ -141,8 +175,15 @@ impl Heap {
                 Some("amd64") => 0xffff_8000_0000_0000,
                 _ => 0,
             });
-        if constant("runtime.heapArenaBytes").is_some_and(|bytes| bytes != ARENA) {
-            return Err(unknown("its arenas are not of 64 MiB"));
+        let arena_bytes = match abi.pointer_size {
+            8 => ARENA,
+            _ => ARENA_32,
+        };
+        if constant("runtime.heapArenaBytes").is_some_and(|bytes| bytes != arena_bytes) {
+            return Err(HeapError::Unknown(format!(
+                "its arenas are not of {} MiB",
+                arena_bytes >> 20
+            )));
         }
         // The code is looked at last: that reads the table of all functions.
         let candidates: [(&dyn Fn() -> Option<u64>, Located); 2] = [
@@ -160,6 +201,7 @@ impl Heap {
             mspan,
             arena,
             arena_base,
+            arena_bytes,
             arenas: 0,
             memory: Rc::clone(&memory),
         };
@@ -210,7 +252,18 @@ impl Heap {
         self.located
     }
 
-    /// Whether objects with pointers above 512 bytes carry their type (since go1.22).
+    /// Objects with pointers above so many bytes carry a header with their type, since
+    /// go1.22 (runtime.minSizeForMallocHeader); no object does where it is `u64::MAX`.
+    #[must_use]
+    pub fn header_above(&self) -> u64 {
+        if self.malloc_headers {
+            header_above(self.abi)
+        } else {
+            u64::MAX
+        }
+    }
+
+    /// Whether large objects with pointers carry their type (since go1.22).
     #[must_use]
     pub fn malloc_headers(&self) -> bool {
         self.malloc_headers
@@ -223,12 +276,19 @@ impl Heap {
             .mheap
             .field("allspans")
             .ok_or_else(|| unknown("mheap has no field allspans".into()))?;
+        let size = usize::from(self.abi.pointer_size);
         let mut words = [0; 24];
+        let words = words.get_mut(..3 * size).unwrap_or_default();
         self.memory
-            .read(self.address.wrapping_add(field.offset), &mut words)?;
-        let word = |index: usize| self.abi.pointer_at(&words, 8 * index).unwrap_or(0);
+            .read(self.address.wrapping_add(field.offset), words)?;
+        let word = |index: usize| self.abi.pointer_at(words, size * index).unwrap_or(0);
         let (start, len, capacity) = (word(0), word(1), word(2));
-        if start == 0 || !start.is_multiple_of(8) || len == 0 || len > capacity || len > SPANS_MAX {
+        if start == 0
+            || !start.is_multiple_of(size as u64)
+            || len == 0
+            || len > capacity
+            || len > SPANS_MAX
+        {
             return Err(unknown(format!(
                 "what stands at {:#x} is no heap (spans: {len} of {capacity} at {start:#x})",
                 self.address
@@ -248,8 +308,10 @@ impl Heap {
         let Some(spans) = self.arena.field("spans") else {
             return Ok(None);
         };
-        let page = address % ARENA / HEAP_PAGE;
-        let at = arena.wrapping_add(spans.offset).wrapping_add(8 * page);
+        let page = address % self.arena_bytes / HEAP_PAGE;
+        let at = arena
+            .wrapping_add(spans.offset)
+            .wrapping_add(u64::from(self.abi.pointer_size) * page);
         let span = self.abi.read_pointer(&*self.memory, at)?;
         if span == 0 {
             return Ok(None);
@@ -263,17 +325,16 @@ impl Heap {
 
     /// The description of the arena that holds `address`.
     fn arena_of(&self, address: u64) -> Result<Option<u64>, ReadError> {
-        let index = address.wrapping_sub(self.arena_base) / ARENA;
-        if index >= ARENAS || self.arenas == 0 {
+        let word = u64::from(self.abi.pointer_size);
+        let bits = if word == 8 { ADDRESS_BITS } else { 32 };
+        let index = address.wrapping_sub(self.arena_base) / self.arena_bytes;
+        if index >= (1 << bits) / self.arena_bytes || self.arenas == 0 {
             return Ok(None);
         }
-        let at = self.arenas.wrapping_add(8 * index);
-        let arena = match self.abi.read_pointer(&*self.memory, at) {
-            Ok(arena) => arena,
-            // The table is reserved, not filled: what was never touched may be missing.
-            Err(ReadError::Fault { .. }) => 0,
-            Err(interrupted) => return Err(interrupted),
-        };
+        // The table is reserved, not filled, but what was never touched reads as 0: where
+        // it cannot be read, nobody knows whether the address is in the heap.
+        let at = self.arenas.wrapping_add(word * index);
+        let arena = self.abi.read_pointer(&*self.memory, at)?;
         Ok((arena != 0).then_some(arena))
     }
 
@@ -334,14 +395,15 @@ impl Heap {
     pub fn spans(&self, memory: &dyn Memory) -> Result<(Vec<HeapSpan>, Defects), HeapError> {
         let (start, len) = self.all_spans_slice()?;
         let mut addresses = Vec::new();
-        let mut buffer = vec![0; (len * 8).min(1 << 20) as usize];
+        let word = usize::from(self.abi.pointer_size);
+        let mut buffer = vec![0; (len * word as u64).min(1 << 20) as usize];
         let mut done = 0;
         while done < len {
             let take = (len - done).min(1 << 17);
-            let part = buffer.get_mut(..take as usize * 8).unwrap_or_default();
-            memory.read(start.wrapping_add(8 * done), part)?;
+            let part = buffer.get_mut(..take as usize * word).unwrap_or_default();
+            memory.read(start.wrapping_add(word as u64 * done), part)?;
             addresses.extend(
-                part.chunks_exact(8)
+                part.chunks_exact(word)
                     .map(|word| self.abi.uint(word))
                     .filter(|address| *address != 0),
             );
@@ -413,7 +475,7 @@ impl Heap {
     pub fn slot_of(&self, address: u64) -> Result<Option<Slot>, ReadError> {
         Ok(self
             .span_of(address)?
-            .and_then(|span| span.slot(address, self.malloc_headers)))
+            .and_then(|span| span.slot(address, self.header_above())))
     }
 
     /// Whether the slot is allocated: below the span's free index, or marked in its
@@ -450,6 +512,14 @@ impl Heap {
             0
         };
         Ok((address != 0).then_some(address))
+    }
+
+    /// That a search of all maps can be made: of 64-bit little-endian programs.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub(crate) fn searchable(&self) -> Result<(), HeapError> {
+        only_le64(self.abi, "how to search the heap")
     }
 
     /// What the heap is read through.

@@ -1,6 +1,6 @@
 //! Spans and the slots in them.
 
-use super::{ARENA, HEADER_ABOVE, HEAP_PAGE};
+use super::{ARENA, HEAP_PAGE};
 use crate::memory::{AddressHash, Span};
 use std::collections::HashMap;
 
@@ -86,17 +86,17 @@ impl HeapSpan {
         self.class >> 1 == 0
     }
 
-    /// Bytes that the allocator puts before each object.
+    /// Bytes that the allocator puts before each object, if it does so before those of
+    /// more than so many bytes ([`super::Heap::header_above`]).
     #[must_use]
-    pub fn header(&self, malloc_headers: bool) -> u64 {
-        let headed =
-            malloc_headers && !self.noscan() && !self.is_large() && self.slot_size > HEADER_ABOVE;
+    pub fn header(&self, header_above: u64) -> u64 {
+        let headed = !self.noscan() && !self.is_large() && self.slot_size > header_above;
         if headed { 8 } else { 0 }
     }
 
     /// The slot that holds `address`.
     #[must_use]
-    pub fn slot(&self, address: u64, malloc_headers: bool) -> Option<Slot> {
+    pub fn slot(&self, address: u64, header_above: u64) -> Option<Slot> {
         let offset = address
             .checked_sub(self.base)
             .filter(|_| self.contains(address))?;
@@ -118,7 +118,7 @@ impl HeapSpan {
             base: self.base + u64::from(index) * self.slot_size,
             size: self.slot_size,
             index,
-            header: self.header(malloc_headers),
+            header: self.header(header_above),
             noscan: self.noscan(),
             is_stack: false,
         })
@@ -271,21 +271,21 @@ mod tests {
     #[test]
     fn an_address_is_in_its_slot() {
         let headed = span(0x10000, 1, 1024, 2 * 32);
-        let slot = headed.slot(0x10408, true).unwrap();
+        let slot = headed.slot(0x10408, 512).unwrap();
         assert_eq!(
             (slot.base, slot.object(), slot.usable()),
             (0x10400, 0x10408, 1016)
         );
-        assert_eq!(headed.slot(0x10408, false).unwrap().header, 0);
-        assert_eq!(headed.slot(0xffff, true), None);
-        assert_eq!(headed.slot(0x12000, true), None);
+        assert_eq!(headed.slot(0x10408, u64::MAX).unwrap().header, 0);
+        assert_eq!(headed.slot(0xffff, 512), None);
+        assert_eq!(headed.slot(0x12000, 512), None);
         // 170 slots of 48 bytes leave a rest.
-        assert_eq!(span(0x10000, 1, 48, 10).slot(0x11ff0, true), None);
+        assert_eq!(span(0x10000, 1, 48, 10).slot(0x11ff0, 512), None);
         let stack = HeapSpan {
             state: State::Manual,
             ..span(0x20000, 4, 8192, 0)
         };
-        let slot = stack.slot(0x20008, true).unwrap();
+        let slot = stack.slot(0x20008, 512).unwrap();
         assert!(slot.is_stack && slot.size == 4 * HEAP_PAGE);
     }
 

@@ -199,6 +199,11 @@ pub const ASSUMPTIONS: &[Assumption] = &[
         GROUP,
         "ctrlDeleted ctrl = 0b11111110",
     ),
+    swiss(
+        "control bytes are those of a word of 64 bits, the lowest that of slot 0",
+        GROUP,
+        "if goarch.BigEndian { return *(*ctrl)(unsafe.Add(unsafe.Pointer(g), 7-i)) }",
+    ),
     swiss("tables grow at 7 of 8 slots", GROUP, "maxAvgGroupLoad = 7"),
     swiss(
         "the largest table has 1024 slots",
@@ -376,7 +381,7 @@ pub const ASSUMPTIONS: &[Assumption] = &[
         ),
     },
     Assumption {
-        statement: "objects with pointers above 512 bytes carry a header of 8 bytes",
+        statement: "objects with pointers above 512 bytes, or 128, carry a header of 8 bytes",
         since: 22,
         until: 24,
         files: &["runtime/mbitmap_allocheaders.go", "runtime/mbitmap.go"],
@@ -574,6 +579,56 @@ pub const ASSUMPTIONS: &[Assumption] = &[
         "FuncFlagTopFrame FuncFlag = 1 << iota FuncFlagSPWrite FuncFlagAsm",
     ),
     everywhere(
+        "where a traceback finds arguments, and whether their values are there",
+        &["internal/abi/symtab.go"],
+        "FUNCDATA_ArgInfo = 5 FUNCDATA_ArgLiveInfo = 6",
+    ),
+    everywhere(
+        "the same by address",
+        &["internal/abi/symtab.go"],
+        "PCDATA_ArgLiveIndex = 3",
+    ),
+    everywhere(
+        "below 1 there, all arguments are in memory",
+        &["runtime/traceback.go"],
+        "if liveInfo == nil || liveIdx <= 0 { return true",
+    ),
+    everywhere(
+        "a goroutine whose thread left its stack has its stack pointer in sched; 0 else",
+        &["runtime/asm_amd64.s"],
+        "MOVQ $0, (g_sched+gobuf_sp)(AX)",
+    ),
+    classic(
+        "an iterator holds type and map behind key and elem",
+        "t *maptype h *hmap buckets unsafe.Pointer",
+    ),
+    Assumption {
+        statement: "an iterator holds type and map behind key and elem",
+        since: SWISS_FIRST,
+        until: CLASSIC_LAST,
+        files: TABLE,
+        proof: Proof::Text("typ *abi.SwissMapType m *Map"),
+    },
+    Assumption {
+        statement: "an iterator holds type and map behind key and elem",
+        since: 26,
+        until: LAST,
+        files: TABLE,
+        proof: Proof::Text("typ *abi.MapType m *Map"),
+    },
+    Assumption {
+        statement: "a map's function that finds it written ends the process by fatal",
+        since: FIRST,
+        until: CLASSIC_LAST,
+        files: CLASSIC,
+        proof: Proof::Text("fatal(\"concurrent map writes\")"),
+    },
+    swiss(
+        "a map's function that finds it written ends the process by fatal",
+        MAP,
+        "fatal(\"concurrent map writes\")",
+    ),
+    everywhere(
         "spans: 0 dead, 1 in use, 2 managed by hand (stacks)",
         &["runtime/mheap.go"],
         "mSpanDead mSpanState = iota mSpanInUse mSpanManual ",
@@ -592,6 +647,24 @@ pub const ASSUMPTIONS: &[Assumption] = &[
         "the function index holds pairs of 32-bit offsets",
         &["runtime/symtab.go"],
         "type functab struct { entryoff uint32 funcoff uint32 }",
+    ),
+    everywhere(
+        "arenas are of 64 MiB, or of 4 on 32-bit machines",
+        &["runtime/malloc.go"],
+        "logHeapArenaBytes = (6+20)*(_64bit*(1-goos.IsWindows)*(1-goarch.IsWasm)*\
+         (1-goos.IsIos*goarch.IsArm64)) + (2+20)*(_64bit*goos.IsWindows) + \
+         (2+20)*(1-_64bit)",
+    ),
+    everywhere(
+        "addresses of the heap have 48 bits, or 32",
+        &["runtime/malloc.go"],
+        "heapAddrBits = (_64bit*(1-goarch.IsWasm)*(1-goos.IsIos*goarch.IsArm64))*48 + \
+         (1-_64bit+goarch.IsWasm)*(32-(goarch.IsMips+goarch.IsMipsle))",
+    ),
+    everywhere(
+        "a frame pointer is saved on amd64 and arm64",
+        &["runtime/runtime2.go"],
+        "const framepointer_enabled = GOARCH == \"amd64\" || GOARCH == \"arm64\"",
     ),
     everywhere(
         "on amd64, arenas count from 2^47 below 0",

@@ -4,6 +4,7 @@
 //! elem and bucket.
 
 use super::{Allocator, Header, Hmap, MapLayout, Part, SLOTS, Source, SwissMap};
+use crate::binary::Record;
 use crate::gotype::{MapDescriptor, TypeError, Types};
 use crate::memory::Abi;
 
@@ -33,9 +34,7 @@ pub fn descriptor_layout(types: &Types, address: u64) -> Result<MapLayout, TypeE
     };
     let abi = types.binary().abi();
     if abi != Abi::LE64 {
-        return Err(fail(
-            "without debug information, only 64-bit little-endian targets are known".into(),
-        ));
+        return Err(fail(Record::UNDECLARED.into()));
     }
     let map = types.map_descriptor(address)?;
     let minor = types

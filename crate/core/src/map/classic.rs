@@ -53,7 +53,36 @@ pub fn classic_array_bytes(layout: &MapLayout, b: u8) -> u64 {
 
 /// Of so many preallocated overflow buckets a counting walk keeps the states and
 /// the link (16 bytes each): those of a map of 300 million entries.
-const BRIEFS: usize = 1 << 21;
+const BRIEFS: u64 = 1 << 21;
+
+/// They are read in runs; more of these there are not in so many buckets of 2 KiB, the
+/// largest that the compiler makes.
+const BRIEF_RUNS: u64 = 1 << 14;
+
+/// States and link of a bucket.
+type Brief = (u64, u64);
+
+/// A link of a main bucket.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    /// The main bucket's number.
+    bucket: u64,
+    /// The overflow bucket's address.
+    next: u64,
+    /// Its number among the preallocated ones, and what is known of it.
+    brief: Option<(u64, Brief)>,
+}
+
+/// Where an overflow pointer leads.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// Out of the array.
+    Outside,
+    /// To a preallocated overflow bucket, by its number.
+    Tail(u64),
+    /// To a main bucket, or between two buckets: no link the runtime wrote.
+    Wrong,
+}
 
 pub(super) fn walk(
     memory: &dyn Memory,
@@ -136,8 +165,7 @@ pub(super) fn walk(
         array: Span { start: 0, len: 0 },
         main,
         tail: HashMap::default(),
-        briefs: HashMap::default(),
-        briefs_len: 0,
+        briefs: Vec::new(),
         unit: vec![0; layout.unit_size],
         chain_start: 0,
         links: Vec::new(),
@@ -189,13 +217,12 @@ struct Walker<'a> {
     tail: HashMap<u64, Vec<u8>, AddressHash>,
     /// The same for a counting walk: states and link of each bucket of a run. All of
     /// them fit the processor's caches, and chains lead all over them.
-    briefs: HashMap<u64, Vec<(u64, u64)>, AddressHash>,
-    briefs_len: usize,
+    briefs: Vec<Option<Vec<Brief>>>,
     unit: Vec<u8>,
     /// Walk index of the bucket whose chain is walked.
     chain_start: u64,
-    /// Main buckets with an overflow bucket: number and link. Kept for its room.
-    links: Vec<(u64, u64)>,
+    /// Main buckets with an overflow bucket. Kept for its room.
+    links: Vec<Link>,
 }
 
 impl Walker<'_> {
@@ -264,7 +291,6 @@ impl Walker<'_> {
             self.seen_in_tail.clear();
             self.tail.clear();
             self.briefs.clear();
-            self.briefs_len = 0;
             walk.blocks.push(Block {
                 span: self.array,
                 kind: BlockKind::OldBuckets,
@@ -388,45 +414,99 @@ impl Walker<'_> {
         let abi = self.layout.abi;
         let overflow = self.hmap.overflow;
         let fast = self.visitor.counts_only() && !old;
-        // The last word, as in every release: a test that needs no byte order.
-        let last = overflow.size == 8 && overflow.offset + 8 == unit;
-        let linked = |bucket: &[u8]| match bucket.last_chunk::<8>() {
-            Some(word) if last => *word != [0; 8],
-            _ => overflow.of(abi, bucket) != Some(0),
-        };
         let mut tally = Tally::default();
         // Their chains come after all buckets: a loop without detours lets the
         // processor read ahead.
         let mut links = std::mem::take(&mut self.links);
         let mut ended = Ok(());
-        for (offset, bucket) in bytes.chunks_exact(unit).enumerate() {
-            let number = first + offset as u64;
-            if fast && tally.tophash(tophash(bucket)) {
-                if linked(bucket) {
-                    links.push((number, overflow.of(abi, bucket).unwrap_or(0)));
-                }
-                continue;
+        let mut position = 0;
+        loop {
+            let rest = bytes.get(position * unit..).unwrap_or_default();
+            // A link is looked at as a word of 8 bytes, which needs no byte order.
+            if fast && overflow.size == 8 {
+                position += tally.tophashes(rest, unit, overflow.offset, |at, word| {
+                    links.push(Link {
+                        bucket: first + (position + at) as u64,
+                        next: abi.uint(&word),
+                        brief: None,
+                    });
+                });
             }
-            let at = address + (offset * unit) as u64;
-            ended = self.bucket(at, number, bucket, old, counts, walk);
+            // One that is not as usual, or each of them.
+            let Some(bucket) = bytes
+                .get(position * unit..)
+                .and_then(|rest| rest.get(..unit))
+            else {
+                break;
+            };
+            let at = address + (position * unit) as u64;
+            ended = self.bucket(at, first + position as u64, bucket, old, counts, walk);
             if ended.is_err() {
                 break;
             }
+            position += 1;
         }
         let tallied = counts.add_tally(tally);
         let without_chain = tallied.saturating_sub(links.len() as u64);
         if without_chain > 0 {
             self.chain_of(0, without_chain);
         }
-        for (number, next) in links.drain(..) {
+        if ended.is_ok() {
+            ended = self.chains(&mut links, counts, walk);
+        }
+        links.clear();
+        self.links = links;
+        ended
+    }
+
+    /// The chains of main buckets, for a counting walk.
+    fn chains(
+        &mut self,
+        links: &mut [Link],
+        counts: &mut Counts,
+        walk: &mut Walk,
+    ) -> Result<(), End> {
+        // Chains lead all over the tail: looked up one after the other, with nothing
+        // between, the processor waits for many of them at a time.
+        for link in &mut *links {
+            if let Place::Tail(number) = self.place(link.next) {
+                link.brief = self.brief(number)?.map(|brief| (number, brief));
+            }
+        }
+        let mut tally = Tally::default();
+        let mut single = 0;
+        let mut ended = Ok(());
+        for link in links.iter() {
+            let mut at = (0, 0);
+            let mut next = link.next;
+            // What is not as usual takes the long way from the start.
+            if let Some((number, (states, after))) = link.brief
+                && self.overflow_seen < self.overflow_max
+                && !(self.overflow_seen + 1).is_multiple_of(4096)
+                && Tally::sound(states)
+                && self.first_in_tail(number)
+            {
+                tally.tophash(states);
+                self.overflow_seen += 1;
+                self.facts.overflow += 1;
+                if after == 0 {
+                    single += 1;
+                    continue;
+                }
+                at = (1, next);
+                next = after;
+            }
+            ended = self
+                .chain(next, link.bucket, at, false, counts, walk)
+                .map(|length| self.chain_of(length, 1));
             if ended.is_err() {
                 break;
             }
-            ended = self
-                .chain(next, number, old, counts, walk)
-                .map(|length| self.chain_of(length, 1));
         }
-        self.links = links;
+        counts.add_tally(tally);
+        if single > 0 {
+            self.chain_of(1, single);
+        }
         ended
     }
 
@@ -469,7 +549,7 @@ impl Walker<'_> {
         let length = if next == 0 {
             0
         } else {
-            self.chain(next, number, old, counts, walk)?
+            self.chain(next, number, (0, 0), old, counts, walk)?
         };
         if !old {
             self.chain_of(length, 1);
@@ -477,11 +557,13 @@ impl Walker<'_> {
         Ok(())
     }
 
-    /// The overflow buckets from `next` on; returns how many there are.
+    /// The overflow buckets from `next` on; returns how many there are in all. `length`
+    /// of them are counted already, `link` is where the last of these lies.
     fn chain(
         &mut self,
         mut next: u64,
         number: u64,
+        (mut length, mut link): (u64, u64),
         old: bool,
         counts: &mut Counts,
         walk: &mut Walk,
@@ -492,10 +574,9 @@ impl Walker<'_> {
         } else {
             UnitKind::Overflow
         };
-        let mut length = 0;
-        let mut link = 0;
         while next != 0 {
-            if self.inside_main(next) {
+            let place = self.place(next);
+            if matches!(place, Place::Wrong) {
                 walk.defects.push(
                     "chain-link",
                     next,
@@ -505,7 +586,7 @@ impl Walker<'_> {
                 );
                 break;
             }
-            if !self.first_visit(next) {
+            if !self.first_visit(next, place) {
                 walk.defects.push(
                     "chain-cycle",
                     next,
@@ -529,9 +610,9 @@ impl Walker<'_> {
             if self.overflow_seen.is_multiple_of(4096) {
                 self.memory.checkpoint(self.done, self.total)?;
             }
-            if !old
+            if let (false, Place::Tail(in_tail)) = (old, place)
                 && self.visitor.counts_only()
-                && let Some((states, after)) = self.brief(next)?
+                && let Some((states, after)) = self.brief(in_tail)?
             {
                 let slots = Slots::from_tophash(states);
                 if slots.corrupt() == 0 && !slots.is_evacuated() {
@@ -593,7 +674,11 @@ impl Walker<'_> {
     /// (runtime.evacuate).
     fn evacuated_chain(&mut self, mut next: u64, number: u64, walk: &mut Walk) -> Result<(), End> {
         let unit = self.layout.unit_size as u64;
-        while next != 0 && !self.inside_main(next) && self.first_visit(next) {
+        while next != 0 {
+            let place = self.place(next);
+            if matches!(place, Place::Wrong) || !self.first_visit(next, place) {
+                return Ok(());
+            }
             self.overflow_seen += 1;
             if self.overflow_seen > self.overflow_max {
                 // The chains that hold entries say so with a defect.
@@ -636,53 +721,48 @@ impl Walker<'_> {
 
     /// States and link of a preallocated overflow bucket, read together with the
     /// [`TAIL_RUN`] bytes it lies in; `None` where that cannot be done.
-    fn brief(&mut self, address: u64) -> Result<Option<(u64, u64)>, ReadError> {
+    fn brief(&mut self, number: u64) -> Result<Option<Brief>, ReadError> {
         let unit = self.layout.unit_size as u64;
-        let tail = self.array.start + self.main * unit;
-        let Some(offset) = address
-            .checked_sub(tail)
-            .filter(|_| self.array.contains(address))
-        else {
+        // A power of two, so that no lookup divides.
+        let shift = (TAIL_RUN / unit).max(1).ilog2();
+        if number >= BRIEFS || number >> shift >= BRIEF_RUNS {
+            return Ok(None);
+        }
+        let (run, at) = ((number >> shift) as usize, number & ((1 << shift) - 1));
+        if run >= self.briefs.len() {
+            self.briefs.resize(run + 1, None);
+        }
+        let Some(held) = self.briefs.get_mut(run) else {
             return Ok(None);
         };
-        let number = offset / unit;
-        let per_run = (TAIL_RUN / unit).max(1);
-        let run = number / per_run;
-        if !self.briefs.contains_key(&run) {
-            let first = run * per_run;
-            let made = (self.array.len / unit).saturating_sub(self.main);
-            let units = made.saturating_sub(first).min(per_run);
-            if self.briefs_len + units as usize > BRIEFS {
-                return Ok(None);
+        let briefs = match held {
+            Some(briefs) => briefs,
+            None => {
+                let first = (run as u64) << shift;
+                let made = (self.array.len / unit).saturating_sub(self.main);
+                let units = made.saturating_sub(first).min(1 << shift);
+                let (abi, overflow) = (self.layout.abi, self.hmap.overflow);
+                let mut briefs = Vec::new();
+                let read = self.memory.lend(
+                    self.array.start + (self.main + first) * unit,
+                    (units * unit) as usize,
+                    &mut Vec::new(),
+                    &mut |bytes| {
+                        let buckets = bytes.chunks_exact(unit as usize);
+                        briefs = buckets
+                            .map(|bucket| (tophash(bucket), overflow.of(abi, bucket).unwrap_or(0)))
+                            .collect();
+                    },
+                );
+                match read {
+                    // What cannot be read at once is read bucket by bucket.
+                    Ok(()) | Err(ReadError::Fault { .. }) => {}
+                    Err(other) => return Err(other),
+                }
+                held.insert(briefs)
             }
-            let (abi, overflow) = (self.layout.abi, self.hmap.overflow);
-            let mut briefs = Vec::new();
-            let start = tail + first * unit;
-            let read = self.memory.lend(
-                start,
-                (units * unit) as usize,
-                &mut Vec::new(),
-                &mut |bytes| {
-                    let buckets = bytes.chunks_exact(unit as usize);
-                    briefs = buckets
-                        .map(|bucket| (tophash(bucket), overflow.of(abi, bucket).unwrap_or(0)))
-                        .collect();
-                },
-            );
-            match read {
-                // What cannot be read at once is read bucket by bucket.
-                Ok(()) | Err(ReadError::Fault { .. }) => {}
-                Err(other) => return Err(other),
-            }
-            self.briefs_len += briefs.len();
-            self.briefs.insert(run, briefs);
-        }
-        let at = (number % per_run) as usize;
-        Ok(self
-            .briefs
-            .get(&run)
-            .and_then(|briefs| briefs.get(at))
-            .copied())
+        };
+        Ok(briefs.get(at as usize).copied())
     }
 
     /// Reads one overflow bucket. The preallocated ones lie together and are used
@@ -723,23 +803,31 @@ impl Walker<'_> {
         }
     }
 
-    /// Whether an overflow pointer leads to a main bucket, or between two buckets
-    /// of the array: then it is no link the runtime wrote.
-    fn inside_main(&self, address: u64) -> bool {
+    /// Where an overflow pointer leads.
+    fn place(&self, address: u64) -> Place {
+        if !self.array.contains(address) {
+            return Place::Outside;
+        }
         let unit = self.layout.unit_size as u64;
-        let offset = address.wrapping_sub(self.array.start);
-        self.array.contains(address) && (!offset.is_multiple_of(unit) || offset / unit < self.main)
+        let offset = address - self.array.start;
+        let number = offset / unit;
+        match number.checked_sub(self.main) {
+            Some(in_tail) if number * unit == offset => Place::Tail(in_tail),
+            _ => Place::Wrong,
+        }
     }
 
     /// Notes that an overflow bucket was met; `false` if it had been before.
-    fn first_visit(&mut self, address: u64) -> bool {
-        let unit = self.layout.unit_size as u64;
-        let offset = address.wrapping_sub(self.array.start);
-        let number = (offset / unit).saturating_sub(self.main);
-        // A tail that large is claimed, not seen: no bitmap by the claim.
-        if !self.array.contains(address) || number >= TAIL_BITS {
-            return self.seen.insert(address);
+    fn first_visit(&mut self, address: u64, place: Place) -> bool {
+        match place {
+            // A tail that large is claimed, not seen: no bitmap by the claim.
+            Place::Tail(number) if number < TAIL_BITS => self.first_in_tail(number),
+            _ => self.seen.insert(address),
         }
+    }
+
+    /// The same for a preallocated one.
+    fn first_in_tail(&mut self, number: u64) -> bool {
         let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
         if word >= self.seen_in_tail.len() {
             self.seen_in_tail.resize(word + 1, 0);

@@ -39,15 +39,20 @@ impl Defects {
         found: impl Into<String>,
         skipped: impl Into<String>,
     ) {
+        self.add(Defect {
+            code,
+            address,
+            expected: expected.into(),
+            found: found.into(),
+            skipped: skipped.into(),
+        });
+    }
+
+    /// Records a defect that was met elsewhere.
+    pub fn add(&mut self, defect: Defect) {
         self.total += 1;
         if self.kept.len() < DEFECTS_KEPT {
-            self.kept.push(Defect {
-                code,
-                address,
-                expected: expected.into(),
-                found: found.into(),
-                skipped: skipped.into(),
-            });
+            self.kept.push(defect);
         }
     }
 

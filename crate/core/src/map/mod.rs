@@ -299,6 +299,33 @@ pub struct Walk {
     pub interrupted: bool,
     /// Ended by the visitor.
     pub cut: bool,
+    /// The program ran, or may have, while it was read; set by who knows.
+    pub racing: Option<Racing>,
+}
+
+/// How it is known that a map may have changed under its walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Racing {
+    /// Other threads of the process run.
+    Threads,
+    /// The process ran in the middle, or the map's header is another one than before.
+    Changed,
+}
+
+impl Racing {
+    /// What it means for the figures.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Threads => {
+                "other threads of the program run: figures may be of different moments; \
+                 interrupt -a stops all threads"
+            }
+            Self::Changed => {
+                "the program ran while the map was read: figures may be of different moments"
+            }
+        }
+    }
 }
 
 impl Walk {
@@ -313,6 +340,7 @@ impl Walk {
             defects: Defects::default(),
             interrupted: false,
             cut: false,
+            racing: None,
         }
     }
 
@@ -326,10 +354,25 @@ impl Walk {
             }
     }
 
+    /// Why what it visited is not certain: a line. A visitor that ended it is no reason.
+    #[must_use]
+    pub fn flaw(&self) -> Option<String> {
+        let defect = self.defects.kept().first().map(|defect| {
+            let (code, address) = (defect.code, defect.address);
+            let (expected, found) = (&defect.expected, &defect.found);
+            format!("{code} at {address:#x}: {expected} expected, {found} found")
+        });
+        defect.or_else(|| self.racing.map(|how| how.sentence().to_owned()))
+    }
+
     /// Whether every figure is certain.
     #[must_use]
     pub fn exact(&self) -> bool {
-        self.defects.is_empty() && !self.interrupted && !self.cut && self.live() == self.len
+        self.defects.is_empty()
+            && !self.interrupted
+            && !self.cut
+            && self.racing.is_none()
+            && self.live() == self.len
     }
 }
 

@@ -40,6 +40,7 @@ pub struct Slots {
 
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
+const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
 
 /// One bit per byte of `high`, whose bytes are 0x80 or 0; bit 0 for byte 0.
 fn gather(high: u64) -> u8 {
@@ -90,11 +91,9 @@ impl Tally {
     /// Moves the lanes into the totals.
     pub(super) fn settle(&mut self) {
         let sum = |lanes: u64| {
-            lanes
-                .to_le_bytes()
-                .iter()
-                .map(|lane| u64::from(*lane))
-                .sum::<u64>()
+            // Pairs of lanes into four sums of 16 bits, and those into the highest.
+            let pairs = (lanes & EVEN) + (lanes >> 8 & EVEN);
+            pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48
         };
         self.live += sum(self.live_lanes);
         self.tombstones += sum(self.tombstone_lanes);
@@ -104,32 +103,131 @@ impl Tally {
         self.pending = 0;
     }
 
+    /// Adds groups of `size` bytes that begin with their control word, least significant
+    /// byte first, until one has a corrupt byte; returns how many it added.
+    pub(super) fn ctrls(&mut self, bytes: &[u8], size: usize) -> usize {
+        self.run(bytes, size, |group| {
+            let ctrl = group
+                .first_chunk::<8>()
+                .map_or(0, |word| u64::from_le_bytes(*word));
+            ctrl_states(ctrl)
+        })
+    }
+
+    /// Adds buckets of `size` bytes until one has an evacuated slot; returns how many it
+    /// added. `linked` gets the position of each whose word at `link` is not 0, and the
+    /// word as it lies in memory.
+    pub(super) fn tophashes(
+        &mut self,
+        bytes: &[u8],
+        size: usize,
+        link: usize,
+        mut linked: impl FnMut(usize, [u8; 8]),
+    ) -> usize {
+        let mut at = 0;
+        self.run(bytes, size, |bucket| {
+            let states = bucket
+                .first_chunk::<8>()
+                .map_or(0, |word| u64::from_le_bytes(*word));
+            let found = tophash_states(states);
+            if let Some(word) = bucket.get(link..).and_then(<[u8]>::first_chunk::<8>)
+                && *word != [0; 8]
+                && found.is_some()
+            {
+                linked(at, *word);
+            }
+            at += 1;
+            found
+        })
+    }
+
+    /// Adds units of `size` bytes by their live and deleted slots until there are none.
+    #[inline(always)]
+    fn run(
+        &mut self,
+        bytes: &[u8],
+        size: usize,
+        mut states: impl FnMut(&[u8]) -> Option<(u64, u64)>,
+    ) -> usize {
+        self.settle();
+        let before = self.units;
+        // As many as a lane can count: nothing else is looked at between.
+        for block in bytes.chunks(size.saturating_mul(usize::from(u8::MAX))) {
+            let (mut live_lanes, mut tombstone_lanes) = (0, 0);
+            let (mut added, mut empty, mut full) = (0_u8, 0_u64, 0_u64);
+            let mut units = block.chunks_exact(size);
+            let sound = units.all(|unit| {
+                let Some((live, tombstone)) = states(unit) else {
+                    return false;
+                };
+                live_lanes += live >> 7;
+                tombstone_lanes += tombstone >> 7;
+                added += 1;
+                empty += u64::from(live == 0);
+                full += u64::from(live == HIGH);
+                true
+            });
+            self.live_lanes = live_lanes;
+            self.tombstone_lanes = tombstone_lanes;
+            self.pending = added;
+            self.units_empty += empty;
+            self.units_full += full;
+            self.settle();
+            if !sound {
+                break;
+            }
+        }
+        (self.units - before) as usize
+    }
+
     /// Adds a group by its control word; `false`, and nothing added, if any byte
     /// is corrupt.
-    #[inline]
+    #[cfg(test)]
     pub(super) fn ctrl(&mut self, ctrl: u64) -> bool {
-        let high = ctrl & HIGH;
-        let deleted = zeros(ctrl ^ (0xfe * LOW));
-        let sound = high == deleted | zeros(ctrl ^ HIGH);
-        if sound {
-            self.add(high ^ HIGH, deleted);
+        let found = ctrl_states(ctrl);
+        if let Some((live, deleted)) = found {
+            self.add(live, deleted);
         }
-        sound
+        found.is_some()
+    }
+
+    /// Whether [`Tally::tophash`] adds a bucket of these states.
+    #[inline]
+    pub(super) fn sound(tophash: u64) -> bool {
+        tophash_states(tophash).is_some()
     }
 
     /// Adds a bucket by its tophash array; `false`, and nothing added, if any slot
     /// is evacuated.
     #[inline]
     pub(super) fn tophash(&mut self, tophash: u64) -> bool {
-        let live = live_tophashes(tophash);
-        // Below 2: the low seven bits do not carry into the high one, which is clear.
-        let empty = !(((tophash & !HIGH) + 0x7e * LOW) | tophash) & HIGH;
-        let sound = live | empty == HIGH;
-        if sound {
-            self.add(live, empty & (tophash << 7));
+        let found = tophash_states(tophash);
+        if let Some((live, tombstone)) = found {
+            self.add(live, tombstone);
         }
-        sound
+        found.is_some()
     }
+}
+
+/// 0x80 for each live and for each deleted slot of a control word; `None` if any byte is
+/// corrupt.
+#[inline]
+fn ctrl_states(ctrl: u64) -> Option<(u64, u64)> {
+    let high = ctrl & HIGH;
+    // Of the bytes with a high bit 0xfe has the second lowest bit set, 0x80 has not.
+    let deleted = high & (ctrl << 6);
+    // 0x7f under each high bit, and what then stands there in a deleted slot: 0x7e.
+    let low = ctrl & (high - (high >> 7));
+    (low == deleted - (deleted >> 6)).then_some((high ^ HIGH, deleted))
+}
+
+/// The same of a tophash array; `None` if any slot is evacuated.
+#[inline]
+fn tophash_states(tophash: u64) -> Option<(u64, u64)> {
+    let live = live_tophashes(tophash);
+    // Below 2: the low seven bits do not carry into the high one, which is clear.
+    let empty = !(((tophash & !HIGH) + 0x7e * LOW) | tophash) & HIGH;
+    (live | empty == HIGH).then_some((live, empty & (tophash << 7)))
 }
 
 impl Slots {
@@ -291,7 +389,69 @@ mod tests {
         }
     }
 
+    fn totals(mut tally: Tally) -> [u64; 5] {
+        tally.settle();
+        let Tally {
+            live,
+            tombstones,
+            units,
+            units_empty,
+            units_full,
+            ..
+        } = tally;
+        [live, tombstones, units, units_empty, units_full]
+    }
+
     proptest! {
+        #[test]
+        fn a_run_adds_what_its_words_do(
+            words in prop::collection::vec(
+                prop_oneof![
+                    60 => prop::array::uniform8(prop::sample::select(vec![0_u8, 1, 5, 0x7f])),
+                    60 => prop::array::uniform8(prop::sample::select(vec![0_u8, 0x80, 0xfe])),
+                    1 => word(),
+                ],
+                0..900,
+            ),
+            more in 8_usize..20,
+            start in any::<bool>(),
+        ) {
+            let (size, link) = (8 + more, more);
+            let mut bytes = Vec::new();
+            for (index, word) in words.iter().enumerate() {
+                bytes.extend(word);
+                bytes.resize(index * size + link, 0x55);
+                bytes.extend((index as u64 % 3).to_le_bytes());
+                bytes.resize((index + 1) * size, 0x55);
+            }
+            for classic in [false, true] {
+                let (mut expected, mut tally) = (Tally::default(), Tally::default());
+                if start {
+                    expected.tophash(5);
+                    tally.tophash(5);
+                }
+                let add = |word: &&[u8; 8]| match (classic, u64::from_le_bytes(**word)) {
+                    (true, states) => expected.tophash(states),
+                    (false, states) => expected.ctrl(states),
+                };
+                let added = words.iter().take_while(add).count();
+                let mut links = Vec::new();
+                let run = match classic {
+                    true => tally.tophashes(&bytes, size, link, |at, word| links.push((at, word))),
+                    false => tally.ctrls(&bytes, size),
+                };
+                prop_assert_eq!(run, added);
+                prop_assert_eq!(totals(tally), totals(expected));
+                if classic {
+                    let linked: Vec<_> = (0..added)
+                        .filter(|at| at % 3 != 0)
+                        .map(|at| (at, (at as u64 % 3).to_le_bytes()))
+                        .collect();
+                    prop_assert_eq!(links, linked);
+                }
+            }
+        }
+
         #[test]
         fn a_tally_counts_what_the_slots_say(words in prop::collection::vec(word(), 0..700)) {
             let mut tally = Tally::default();

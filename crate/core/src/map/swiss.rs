@@ -521,15 +521,28 @@ impl Walker<'_> {
             );
         }
         let before = self.counts;
-        let fast = self.visitor.counts_only() && missing.is_empty();
-        let abi = self.layout.abi;
         let ctrl = self.map.ctrl;
+        // The control word of every release stands first.
+        let fast = self.visitor.counts_only()
+            && missing.is_empty()
+            && (ctrl.offset, ctrl.size) == (0, 8)
+            && !self.layout.abi.big_endian;
         let mut tally = Tally::default();
-        for (offset, group) in bytes.chunks_exact(unit).enumerate() {
-            if fast && ctrl.of(abi, group).is_some_and(|word| tally.ctrl(word)) {
-                continue;
+        let mut position = 0;
+        loop {
+            if fast {
+                let rest = bytes.get(position * unit..).unwrap_or_default();
+                position += tally.ctrls(rest, unit);
             }
-            let at = table.span.start + (offset * unit) as u64;
+            // One that is not as usual, or each of them.
+            let Some(group) = bytes
+                .get(position * unit..)
+                .and_then(|rest| rest.get(..unit))
+            else {
+                break;
+            };
+            let at = table.span.start + (position * unit) as u64;
+            position += 1;
             let end = at + unit as u64;
             if missing
                 .iter()

@@ -1,6 +1,6 @@
 //! A block cache for pointer chasing. Lives for one stop of the target.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use super::{AddressHash, Memory, PAGE, READ_MAX, ReadError, lend_by_reading};
@@ -18,6 +18,8 @@ const BYPASS: usize = 4 * BLOCK;
 pub struct BlockCache<M> {
     inner: M,
     blocks: RefCell<Blocks>,
+    /// What is kept was forgotten while it was read.
+    stale: Cell<bool>,
     capacity: usize,
 }
 
@@ -36,13 +38,18 @@ impl<M: Memory> BlockCache<M> {
         Self {
             inner,
             blocks: RefCell::default(),
+            stale: Cell::default(),
             capacity: (capacity / BLOCK / 2).max(16),
         }
     }
 
-    /// Forgets everything: the target ran.
+    /// Forgets everything: the target ran. In the middle of a read, where a debugger tells
+    /// of it, before the next.
     pub fn clear(&self) {
-        *self.blocks.borrow_mut() = Blocks::default();
+        match self.blocks.try_borrow_mut() {
+            Ok(mut blocks) => *blocks = Blocks::default(),
+            Err(_) => self.stale.set(true),
+        }
     }
 
     /// The memory behind the cache.
@@ -53,6 +60,9 @@ impl<M: Memory> BlockCache<M> {
     /// Copies the part of block `block` that starts at `offset` to `out`.
     fn copy(&self, block: u64, offset: usize, out: &mut [u8]) -> Result<(), ReadError> {
         let mut blocks = self.blocks.borrow_mut();
+        if self.stale.take() {
+            *blocks = Blocks::default();
+        }
         let held = blocks
             .young
             .get(&block)

@@ -30,8 +30,10 @@ const NT_FILE: u64 = 0x4649_4c45;
 
 const AT_ENTRY: u64 = 9;
 
+const EM_S390: u64 = 22;
 const EM_X86_64: u64 = 62;
 const EM_AARCH64: u64 = 183;
+const EM_RISCV: u64 = 243;
 
 /// Why a core file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +78,20 @@ const ARM64: &[&str] = &[
     "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
     "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27",
     "x28", "x29", "x30", "sp", "pc", "cpsr",
+];
+
+/// `struct user_regs_struct` (arch/riscv/include/uapi/asm/ptrace.h).
+const RISCV64: &[&str] = &[
+    "pc", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
+    "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5",
+    "t6",
+];
+
+/// The first of `s390_regs` (arch/s390/include/uapi/asm/ptrace.h): the program status word and
+/// the general registers. R14 holds return addresses, R15 is the stack pointer (the ELF ABI).
+const S390X: &[&str] = &[
+    "pswm", "pc", "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12",
+    "r13", "lr", "sp",
 ];
 
 impl Thread {
@@ -385,9 +401,11 @@ impl CoreFile {
 
     /// `struct elf_prstatus` (include/linux/elfcore.h).
     fn thread(&self, description: &[u8], machine: u64) -> Option<Thread> {
-        let names = match machine {
-            EM_X86_64 => AMD64,
-            EM_AARCH64 => ARM64,
+        let names = match (machine, self.abi.pointer_size) {
+            (EM_X86_64, 8) => AMD64,
+            (EM_AARCH64, 8) => ARM64,
+            (EM_RISCV, 8) => RISCV64,
+            (EM_S390, 8) => S390X,
             _ => &[],
         };
         let values = (0..names.len())
@@ -586,7 +604,7 @@ impl ElfHeaders {
         })
     }
 
-    /// The loadable segments, ascending; cut where the file ends.
+    /// The loadable segments, ascending and apart; cut where the file ends.
     fn loads(&self) -> Vec<Segment> {
         let mut loads: Vec<Segment> = self
             .headers
@@ -596,7 +614,8 @@ impl ElfHeaders {
                 let held = header
                     .file_size
                     .min(header.memory_size)
-                    .min(self.file_len.saturating_sub(header.offset));
+                    .min(self.file_len.saturating_sub(header.offset))
+                    .min((u64::MAX - header.address).saturating_add(1));
                 Segment {
                     start: header.address,
                     len: header.memory_size,
@@ -608,6 +627,14 @@ impl ElfHeaders {
             .filter(|segment| segment.held > 0)
             .collect();
         loads.sort_by_key(|segment| segment.start);
+        // Those of a damaged file may overlap; each byte shall have one value all the same.
+        let next: Vec<u64> = loads.iter().skip(1).map(|segment| segment.start).collect();
+        for (segment, next) in loads.iter_mut().zip(next) {
+            let room = next - segment.start;
+            segment.len = segment.len.min(room);
+            segment.held = segment.held.min(room);
+        }
+        loads.retain(|segment| segment.held > 0);
         loads
     }
 }

@@ -114,6 +114,10 @@ pub struct Stats {
     /// The header's "a write is in progress" flag was set.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub writing: bool,
+    /// Other threads of the program ran while the map was read, or its header changed
+    /// meanwhile: figures may be of different moments.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub racing: bool,
     /// The first 64 defects.
     pub defects: Vec<Defect>,
     /// How many defects there were in all.

@@ -63,6 +63,7 @@ pub fn stats(walk: &Walk, layout: &MapLayout, context: &Context) -> Stats {
             "rebuild is an expectation: how evenly keys spread depends on the hash seed".into(),
         );
     }
+    notes.extend(walk.racing.map(|how| how.sentence().to_owned()));
     Stats {
         schema: "gomapscope.stats/1",
         go_version: context.go_version.clone(),
@@ -130,6 +131,7 @@ pub fn stats(walk: &Walk, layout: &MapLayout, context: &Context) -> Stats {
         exact: walk.exact(),
         interrupted: walk.interrupted,
         writing: walk.writing,
+        racing: walk.racing.is_some(),
         defects: walk.defects.kept().to_vec(),
         defects_total: walk.defects.total(),
         notes,

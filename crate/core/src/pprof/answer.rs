@@ -11,7 +11,7 @@ use crate::heap::{HeapError, ThreadRegisters};
 use crate::memory::ReadError;
 use crate::report;
 use crate::save::{NewFile, may_write};
-use crate::target::Target;
+use crate::target::{Motion, Target, WHILE_RUNNING};
 
 /// Why nothing is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,11 @@ fn read(
     (word, kind): (&str, Kind),
     programs: &mut Programs,
 ) -> Result<Explained, ProfileFailure> {
-    let found = profile(target.types(), target.memory(), (threads, clock), kind)?;
+    let runs = target.runs();
+    let mut found = profile(target.types(), target.memory(), (threads, clock), kind)?;
+    if target.motion() == Motion::Running || target.runs() != runs {
+        found.notes.push(WHILE_RUNNING.to_owned());
+    }
     let path = target.binary().path().to_owned();
     Ok(explain(word, found, Some(&path), programs)?)
 }

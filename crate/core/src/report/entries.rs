@@ -81,6 +81,49 @@ impl<'a> EntriesText<'a> {
     }
 
     fn row(&self, entry: &Entry, text: &mut String) {
+        if !self.plain_row(entry, text) {
+            self.any_row(entry, text);
+        }
+    }
+
+    /// [`EntriesText::any_row`] of an entry that takes a column a byte and fits: most do,
+    /// and there may be millions. `false`, and nothing written, where it does not.
+    fn plain_row(&self, entry: &Entry, text: &mut String) -> bool {
+        let plain = |text: &str| {
+            text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+                && !text.is_empty()
+                && !text.ends_with(' ')
+        };
+        let Entry { key, elem, address } = entry;
+        let address = match self.address {
+            0 => None,
+            _ => Some(format!("{address:#x}")),
+        };
+        let before = address
+            .as_ref()
+            .map_or(0, |text| text.len().max(self.address) + 2);
+        let wide = before.saturating_add(self.key).saturating_add(3);
+        let fits = key.len() < self.key
+            && self.style.columns().checked_sub(wide) >= Some(elem.len())
+            && plain(key)
+            && plain(elem);
+        if !fits {
+            return false;
+        }
+        text.push_str("  ");
+        if let Some(address) = address {
+            Role::Address.write(self.style, &address, text);
+            spaces(text, before - address.len());
+        }
+        Role::Title.write(self.style, key, text);
+        text.push(':');
+        spaces(text, self.key - key.len());
+        text.push_str(elem);
+        text.push('\n');
+        true
+    }
+
+    fn any_row(&self, entry: &Entry, text: &mut String) {
         let columns = self.style.columns();
         let mut line = Line::new(self.style);
         line.space(2);
@@ -131,6 +174,10 @@ impl<'a> EntriesText<'a> {
         text.push_str(&reservation(self.stats, self.style));
         text
     }
+}
+
+fn spaces(text: &mut String, count: usize) {
+    text.extend(std::iter::repeat_n(' ', count));
 }
 
 /// The beginning of a text: more than can be shown in so many columns.
@@ -204,6 +251,31 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_quick_way_writes_the_same(
+            texts in prop::collection::vec(("[ -~]{0,12}", "[ -~é]{0,40}", any::<u32>()), 1..4),
+            width in 1_usize..210,
+            color in any::<bool>(),
+        ) {
+            let style = Style { width, color, unicode: true };
+            let rows: Vec<Entry> = texts
+                .into_iter()
+                .map(|(key, elem, address)| Entry { key, elem, address: address.into() })
+                .collect();
+            let stats = testing::severe();
+            let report = EntriesText::new(&stats, &rows[..1], &style);
+            for row in &rows {
+                let mut expected = String::new();
+                report.any_row(row, &mut expected);
+                let mut text = String::new();
+                if report.plain_row(row, &mut text) {
+                    prop_assert_eq!(text, expected);
+                } else {
+                    prop_assert_eq!(text, "");
+                }
+            }
+        }
+
         #[test]
         fn any_entries_render(
             texts in prop::collection::vec(any::<(String, String, u64)>(), 0..4),

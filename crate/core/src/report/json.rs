@@ -26,6 +26,9 @@ impl Formatter for Harmless {
     where
         W: ?Sized + Write,
     {
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut kept = 0;
         for (at, c) in fragment.char_indices().filter(|(_, c)| hazardous(*c)) {
             writer.write_all(fragment.get(kept..at).unwrap_or_default().as_bytes())?;

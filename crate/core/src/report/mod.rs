@@ -22,6 +22,7 @@ mod style;
 mod table;
 #[cfg(test)]
 mod testing;
+mod writers;
 
 pub use buckets::{BucketsReport, BucketsText, buckets};
 pub use contention::{contention, contention_json};
@@ -40,3 +41,4 @@ pub use scan::{ScanContext, scan, scan_json};
 pub use stats::{reservation, stats};
 pub use style::{Line, Role, Style, display_width};
 pub use table::{Align, Column, Table};
+pub use writers::{WritersContext, writers, writers_json, writers_line};

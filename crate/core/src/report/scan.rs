@@ -31,6 +31,8 @@ pub struct ScanContext {
     pub family: Option<&'static str>,
     /// How long it took.
     pub seconds: f64,
+    /// Threads of the process ran meanwhile.
+    pub racing: bool,
     /// Why something could not be had: sentences.
     pub notes: Vec<String>,
     /// The profile that was written.
@@ -418,6 +420,8 @@ struct Tail<'a> {
     defects: &'a [Defect],
     defects_total: u64,
     interrupted: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    racing: bool,
     seconds: f64,
     notes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -457,6 +461,7 @@ pub fn scan_json<E>(
             defects: defects.kept(),
             defects_total: defects.total(),
             interrupted: report.scan().interrupted,
+            racing: context.racing,
             seconds: (context.seconds * 1000.0).round() / 1000.0,
             notes: &context.notes,
             profile: context

@@ -233,13 +233,20 @@ impl Page<'_> {
         if stats.interrupted {
             Some("Interrupted, figures cover only what was read".to_owned())
         } else if !stats.exact {
-            let why = match (defects, stats.writing) {
-                (0, true) => "a write is in progress".to_owned(),
-                (0, false) => "a part was left out".to_owned(),
-                (_, true) => format!("{}, a write is in progress", count(defects, "defect")),
-                (_, false) => count(defects, "defect"),
-            };
-            Some(format!("Not exact ({why})"))
+            let mut why = Vec::new();
+            if defects > 0 {
+                why.push(count(defects, "defect"));
+            }
+            if stats.writing {
+                why.push("a write is in progress".to_owned());
+            }
+            if stats.racing {
+                why.push("racing with other threads".to_owned());
+            }
+            if why.is_empty() {
+                why.push("a part was left out".to_owned());
+            }
+            Some(format!("Not exact ({})", why.join(", ")))
         } else if defects > 0 {
             Some(format!("Exact, but with {}", count(defects, "defect")))
         } else {
@@ -885,6 +892,11 @@ impl Page<'_> {
             (
                 "let it finish, or look at a part: ",
                 run("go-map-buckets", "-range 0:64"),
+            )
+        } else if stats.racing {
+            (
+                "stop all threads (interrupt -a) and repeat: ",
+                run("go-map-stats", ""),
             )
         } else if !stats.exact && stats.writing {
             (

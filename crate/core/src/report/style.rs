@@ -70,6 +70,16 @@ impl Role {
             Self::Severe => Some("1;31"),
         }
     }
+
+    /// Adds `clean`, text that is sanitised already, as this to `text`.
+    pub(super) fn write(self, style: &Style, clean: &str, text: &mut String) {
+        match self.sgr().filter(|_| style.color) {
+            Some(sgr) => {
+                let _ = write!(text, "\x1b[{sgr}m{clean}\x1b[m");
+            }
+            None => text.push_str(clean),
+        }
+    }
 }
 
 /// Columns a text takes, character by character as terminals count.
@@ -278,12 +288,7 @@ impl Line {
                 true => span.trim_end_matches(' '),
                 false => span.as_str(),
             };
-            match role.sgr().filter(|_| style.color) {
-                Some(sgr) => {
-                    let _ = write!(text, "\x1b[{sgr}m{span}\x1b[m");
-                }
-                None => text.push_str(span),
-            }
+            role.write(style, span, text);
         }
         text.push('\n');
     }

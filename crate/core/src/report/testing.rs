@@ -194,6 +194,7 @@ pub(super) fn any_stats() -> impl Strategy<Value = Stats> {
                 exact: b(),
                 interrupted: b(),
                 writing: b(),
+                racing: b(),
                 defects: (0..defects)
                     .map(|_| Defect {
                         code: "code",
@@ -251,6 +252,7 @@ fn base() -> Stats {
         exact: true,
         interrupted: false,
         writing: false,
+        racing: false,
         defects: Vec::new(),
         defects_total: 0,
         notes: Vec::new(),

@@ -13,7 +13,7 @@ use crate::events::{Clock, Ending, Event, EventWriter, Header, Op};
 use crate::map::Flow;
 use crate::memory::ReadError;
 use crate::report::{Align, Column, JsonRows, Line, Role, Style, Table, size, thousands};
-use crate::target::{Map, Target};
+use crate::target::{Map, Motion, Target, WHILE_RUNNING};
 
 /// Why the ring was not shown.
 #[derive(Debug)]
@@ -64,6 +64,7 @@ pub fn answer_ring<E>(
     write: Write<'_, E>,
 ) -> Result<(), RingFailure<E>> {
     let options = &request.options;
+    let runs = target.runs();
     let ring = target
         .ring()
         .map_err(|error| RingFailure::Reason(error.to_string()))?;
@@ -77,6 +78,7 @@ pub fn answer_ring<E>(
         wanted: &wanted,
         map,
         pid,
+        runs,
     };
     let written = match &options.output {
         Some(path) => Some((path.as_str(), page.file(path, options.force)?)),
@@ -96,6 +98,8 @@ struct Page<'p> {
     wanted: &'p Wanted<'p>,
     map: Option<&'p Map>,
     pid: Option<u64>,
+    /// How often the target had run before the ring was found.
+    runs: u64,
 }
 
 #[derive(Serialize)]
@@ -131,6 +135,10 @@ struct Tail<'t> {
     damaged: u64,
     unreadable: u64,
     exact: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    racing: bool,
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    notes: &'t [&'t str],
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'t str>,
 }
@@ -149,6 +157,12 @@ impl Page<'_> {
             t_wall_ns: wall,
             error_ns: 0,
         })
+    }
+
+    /// Whether the program went on recording while the ring was read: records of one walk may
+    /// then be of two times, and the figures of the header older than they are.
+    fn racing(&self) -> bool {
+        self.target.motion() == Motion::Running || self.target.runs() != self.runs
     }
 
     /// Visits what is wanted; how many that were, and what could not be read.
@@ -215,6 +229,9 @@ impl Page<'_> {
         if self.ring.next > self.ring.entries {
             notes.push("Earlier events were overwritten.".to_owned());
         }
+        if self.racing() {
+            notes.push(WHILE_RUNNING.to_owned());
+        }
         let header = Header {
             schema: crate::events::SCHEMA.to_owned(),
             engine: "ring".to_owned(),
@@ -258,7 +275,10 @@ impl Page<'_> {
         }
         writer
             .finish(&Ending {
-                end: "all of the ring".to_owned(),
+                end: match self.racing() {
+                    true => "all of the ring, read while the program ran".to_owned(),
+                    false => "all of the ring".to_owned(),
+                },
                 events: matched,
                 lost: counts.lost + counts.torn + counts.damaged + counts.unreadable,
                 left_out: counts.whole - matched,
@@ -320,6 +340,11 @@ impl Page<'_> {
                 (matched, counts, matched)
             }
         };
+        let racing = self.racing();
+        let notes: &[&str] = match racing {
+            true => &[WHILE_RUNNING],
+            false => &[],
+        };
         document
             .finish_with(
                 &Tail {
@@ -329,7 +354,9 @@ impl Page<'_> {
                     torn: counts.torn,
                     damaged: counts.damaged,
                     unreadable: counts.unreadable,
-                    exact: counts.exact(),
+                    exact: counts.exact() && !racing,
+                    racing,
+                    notes,
                     file: written.map(|(path, _)| path),
                 },
                 shown < matched,
@@ -433,6 +460,12 @@ impl Page<'_> {
         .collect();
         if !out.is_empty() {
             field("left out", &out.join(", "), style, text);
+        }
+        if self.racing() {
+            Line::new(style)
+                .with(Role::Plain, "  ")
+                .with(Role::Highlight, WHILE_RUNNING)
+                .fold(style, 0, 2, text);
         }
     }
 

@@ -244,20 +244,42 @@ impl Ring {
         };
         let total = used * self.entry_size;
         let mut done = 0;
+        let mut nothing_before = false;
         for run in [first..used, 0..first] {
             let per_block = (BLOCK / self.entry_size).max(1);
             let mut at = run.start;
             while at < run.end {
                 let take = per_block.min(run.end - at);
                 memory.checkpoint(done, total)?;
-                if self.block(memory, at, take, &mut counts, visit)? == Flow::Stop {
-                    return Ok(counts);
+                // A damaged header may claim gigabytes where nothing is: behind a block without a
+                // readable byte, the next one is looked at before its pages are tried one by one.
+                if nothing_before && self.is_nowhere(memory, at, take)? {
+                    counts.unreadable += take;
+                } else {
+                    let before = counts.unreadable;
+                    if self.block(memory, at, take, &mut counts, visit)? == Flow::Stop {
+                        return Ok(counts);
+                    }
+                    nothing_before = counts.unreadable - before == take;
                 }
                 done += take * self.entry_size;
                 at += take;
             }
         }
         Ok(counts)
+    }
+
+    /// Whether neither the first nor the last word of `take` places from `first` on is readable.
+    fn is_nowhere(&self, memory: &dyn Memory, first: u64, take: u64) -> Result<bool, ReadError> {
+        let start = self.records + first * self.entry_size;
+        for at in [start, start + take * self.entry_size - 8] {
+            match memory.read(at, &mut [0; 8]) {
+                Ok(()) => return Ok(false),
+                Err(ReadError::Interrupted) => return Err(ReadError::Interrupted),
+                Err(_) => {}
+            }
+        }
+        Ok(true)
     }
 
     /// Visits the records of `take` places from `first` on.

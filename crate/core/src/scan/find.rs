@@ -177,7 +177,16 @@ impl<'o, 'a> Finder<'o, 'a> {
         self.objects.memory.checkpoint(0, 0)?;
         let (size, _) = self.signature();
         let mut bytes = vec![0; stack.len.min(STACK_MAX) as usize];
-        crate::memory::read_available(self.objects.memory, stack.start, &mut bytes)?;
+        let missing = crate::memory::read_available(self.objects.memory, stack.start, &mut bytes)?;
+        for hole in missing {
+            self.defects.push(
+                "stack-unreadable",
+                hole.start,
+                "a readable stack of a goroutine",
+                format!("cannot read {} bytes", hole.len),
+                "maps on it, and what it alone leads to",
+            );
+        }
         let mut batch = Vec::new();
         for start in (0..bytes.len().saturating_sub(size as usize)).step_by(8) {
             let Some(header) = bytes.get(start..start + size as usize) else {

@@ -10,6 +10,7 @@ use super::shape::Closures;
 use crate::binary::{LiveSlots, Module};
 use crate::gotype::TypeRef;
 use crate::heap::State;
+use crate::map::Defects;
 use crate::memory::{READ_MAX, ReadError, Span, read_available};
 
 /// Stacks larger than this are cut (runtime.maxstacksize is 1 GB).
@@ -29,6 +30,8 @@ pub struct Roots<'a> {
     pub incomplete: bool,
     /// Why.
     pub missing: Vec<String>,
+    /// What of the goroutines could not be read: maps on their stacks are not found.
+    pub defects: Defects,
     /// Variables of packages, the program's own first.
     pub globals: Vec<Variable>,
     /// Variables of functions that are running.
@@ -257,7 +260,7 @@ pub(super) fn pointers(
         }
         return Ok(());
     }
-    let header = span.header(objects.heap.malloc_headers());
+    let header = span.header(objects.heap.header_above());
     let noted = objects.noted(span, if body.offset == 0 { body.bytes } else { &[] });
     if noted == 0 {
         // Allocated, and not yet told what it is.

@@ -215,6 +215,7 @@ impl<'a> Objects<'a> {
         memory: &'a dyn Memory,
         minor: u16,
     ) -> Result<(Self, Defects), HeapError> {
+        heap.searchable()?;
         let (spans, mut defects) = heap.spans(memory)?;
         let mut first = vec![u32::MAX; spans.len()];
         let mut order = Vec::with_capacity(spans.len());
@@ -357,7 +358,7 @@ impl<'a> Objects<'a> {
             base: span.base + u64::from(index) * span.slot_size,
             size: span.slot_size,
             index,
-            header: span.header(self.heap.malloc_headers()),
+            header: span.header(self.heap.header_above()),
             noscan: span.noscan(),
             is_stack: false,
         };
@@ -401,7 +402,7 @@ impl<'a> Objects<'a> {
             return None;
         }
         let address = span.base + u64::from(index) * span.slot_size;
-        Some((at, span.slot(address, self.heap.malloc_headers())?))
+        Some((at, span.slot(address, self.heap.header_above())?))
     }
 
     /// The type that the allocator noted in an object's first word (`bytes` are those of
@@ -413,7 +414,7 @@ impl<'a> Objects<'a> {
         if span.is_large() {
             return span.large_type;
         }
-        match span.header(true) {
+        match span.header(self.heap.header_above()) {
             8 => self.heap.abi().pointer_at(bytes, 0).unwrap_or(0),
             _ => 0,
         }

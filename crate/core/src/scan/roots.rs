@@ -11,6 +11,7 @@ use crate::heap::{
     Goroutine, HeapError, StackFrame, ThreadRegisters, functions, goroutines, stack_frames,
 };
 use crate::memory::{Memory, ReadError, Span};
+use crate::report::count;
 
 /// Variables on all stacks together.
 const LOCALS_MAX: usize = 1 << 22;
@@ -41,9 +42,30 @@ impl<'a> Roots<'a> {
         let all = match goroutines(types, memory, threads) {
             Ok((all, defects)) => {
                 roots.incomplete |= !defects.is_empty();
+                for defect in defects.kept() {
+                    // Others are of goroutines that ran just then.
+                    if defect.code == "goroutine-unreadable" {
+                        roots.defects.add(defect.clone());
+                    }
+                }
                 all
             }
             Err(HeapError::Read(ReadError::Interrupted)) => return Err(ReadError::Interrupted),
+            Err(HeapError::Read(fault)) => {
+                let place = match fault {
+                    ReadError::Fault { address, .. } => address,
+                    ReadError::Interrupted => 0,
+                };
+                roots.incomplete = true;
+                roots.defects.push(
+                    "goroutines-unreadable",
+                    place,
+                    "the list of goroutines",
+                    fault.to_string(),
+                    "maps on stacks, and what they alone lead to",
+                );
+                return Ok(roots);
+            }
             Err(reason) => {
                 roots.incomplete = true;
                 roots.missing.push(reason.to_string());
@@ -70,11 +92,20 @@ impl<'a> Roots<'a> {
             live: HashMap::new(),
             found: Vec::new(),
         };
+        let mut lost = 0;
         for (number, goroutine) in all.iter().enumerate() {
             if number.is_multiple_of(256) {
                 memory.checkpoint(0, 0)?;
             }
             let frames = stack_frames(&functions, memory, goroutine);
+            let whole = match frames.last() {
+                Some(last) => functions
+                    .frame_info(memory, last.pc)
+                    .is_some_and(|info| info.top),
+                // Of those that run it was told that their registers are not known.
+                None => goroutine.is_running(),
+            };
+            lost += u64::from(!whole);
             for (depth, frame) in frames.iter().enumerate() {
                 let Some(function) = functions.function_at(memory, frame.pc) else {
                     continue;
@@ -83,6 +114,13 @@ impl<'a> Roots<'a> {
                 finder.frame((&function.name, &root), goroutine, frame, depth == 0)?;
                 roots.frames.push(root);
             }
+        }
+        if lost > 0 {
+            roots.missing.push(format!(
+                "{} could not be followed to the end: maps there may be missing, and the types \
+                 of those that variables there lead to.",
+                count(lost, "stack")
+            ));
         }
         roots.locals = finder.found;
         if types.binary().dwarf().is_some() {
@@ -141,11 +179,11 @@ impl Locals<'_> {
                 .clone(),
             false => None,
         };
-        // varp and argp of runtime/stkframe.go: a return address and a saved frame pointer
-        // stand between them.
+        // varp and argp of runtime/stkframe.go: a return address and, on some machines, a
+        // saved frame pointer stand between them.
         let uses_lr = functions.link_register();
         let mut variables_end = frame.cfa.wrapping_sub(if uses_lr { 0 } else { 8 });
-        if variables_end > frame.sp {
+        if variables_end > frame.sp && functions.frame_pointers() {
             variables_end -= 8;
         }
         Frame {

@@ -596,6 +596,7 @@ mod tests {
             quick: false,
             holders: false,
             buckets: false,
+            racing: false,
             maps,
             missing: Vec::new(),
         }

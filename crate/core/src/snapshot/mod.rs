@@ -114,7 +114,8 @@ pub enum Scope {
     Named,
     /// Every map of the process.
     All,
-    /// As many as a scan listed, or had found when it was interrupted.
+    /// As many as a scan listed, had found when it was interrupted, or could find while the
+    /// process ran.
     Part,
 }
 
@@ -179,6 +180,8 @@ pub struct Snapshot {
     pub holders: bool,
     /// Whether live slots of each bucket were wanted.
     pub buckets: bool,
+    /// Whether threads of the process ran while it was taken.
+    pub racing: bool,
     /// The maps.
     pub maps: Vec<Record>,
     /// Expressions that could not be followed, and why.

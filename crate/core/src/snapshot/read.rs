@@ -161,6 +161,16 @@ struct Document<M> {
     interrupted: bool,
     #[serde(default)]
     missing: Vec<Missing>,
+    #[serde(default)]
+    totals: SavedTotals,
+}
+
+#[derive(Default, Deserialize)]
+struct SavedTotals {
+    #[serde(default)]
+    defects: u64,
+    #[serde(default)]
+    racing: bool,
 }
 
 #[derive(Deserialize)]
@@ -171,6 +181,10 @@ struct ScanDocument {
     maps: Vec<ScanMap>,
     truncated: bool,
     interrupted: bool,
+    #[serde(default)]
+    defects_total: u64,
+    #[serde(default)]
+    racing: bool,
     totals: ScanTotals,
 }
 
@@ -217,6 +231,8 @@ struct StatsMap {
     bytes: Bytes,
     layout: Option<Layout>,
     exact: bool,
+    #[serde(default)]
+    racing: bool,
     blocks: Option<Vec<Blocks>>,
     bucket_live: Option<String>,
 }
@@ -294,6 +310,10 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Snapshot, ReadFailure> {
                     truncated: document.truncated || part,
                     interrupted: document.interrupted,
                     missing: Vec::new(),
+                    totals: SavedTotals {
+                        defects: document.defects_total,
+                        racing: document.racing,
+                    },
                 },
                 Scope::All,
                 SCAN,
@@ -301,6 +321,10 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Snapshot, ReadFailure> {
         }
         (STATS, _) => {
             let map: StatsMap = parse(path, bytes, LACKS)?;
+            let totals = SavedTotals {
+                racing: map.racing,
+                ..SavedTotals::default()
+            };
             taken(
                 Document {
                     taken: Taken::default(),
@@ -319,6 +343,7 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Snapshot, ReadFailure> {
                     truncated: false,
                     interrupted: false,
                     missing: Vec::new(),
+                    totals,
                 },
                 Scope::Named,
                 STATS,
@@ -340,7 +365,16 @@ pub fn read(path: &str, bytes: &[u8]) -> Result<Snapshot, ReadFailure> {
 const LACKS: &str = "no such document as its schema says,";
 
 fn taken<M: Into<Record>>(document: Document<M>, scope: Scope, schema: &'static str) -> Snapshot {
-    let part = document.truncated || document.interrupted;
+    let racing = document.totals.racing;
+    let part = document.truncated || document.interrupted || document.totals.defects > 0 || racing;
+    let mut maps: Vec<Record> = document.maps.into_iter().map(Into::into).collect();
+    // A map that was asked for tells itself whether it changed under the walk. The rows of a
+    // search do not.
+    if racing && scope == Scope::All {
+        for map in &mut maps {
+            map.exact = false;
+        }
+    }
     Snapshot {
         path: String::new(),
         schema,
@@ -353,7 +387,8 @@ fn taken<M: Into<Record>>(document: Document<M>, scope: Scope, schema: &'static 
         quick: document.options.quick,
         holders: document.options.holders,
         buckets: document.options.buckets,
-        maps: document.maps.into_iter().map(Into::into).collect(),
+        racing,
+        maps,
         missing: document
             .missing
             .into_iter()
@@ -581,9 +616,48 @@ mod tests {
             found.wanted().collect::<Vec<_>>(),
             [("m", 16, "map[int]int")]
         );
+        assert!(!found.racing);
         // Digits of fewer buckets than there are.
         let few = WHOLE.replace(r#""count":1"#, r#""count":2"#);
         assert!(!read("a", few.as_bytes()).unwrap().maps[0].exact);
+    }
+
+    #[test]
+    fn what_was_read_while_threads_ran_is_not_exact() {
+        const ROW: &str = concat!(
+            r#"{"address":"0x10","type":"map[int]int","len":1,"capacity":8,"allocated":96,"#,
+            r#""state":"live"}"#
+        );
+        let found = |text: &str| read("a", text.as_bytes()).unwrap();
+        let saved = |totals: &str| {
+            format!(
+                r#"{{"schema":"gomapscope.snapshot/1","kind":"scan","target":{{}},"options":{{}},"maps":[{ROW}],"truncated":false,"interrupted":false,"totals":{{{totals}}}}}"#
+            )
+        };
+        let scanned = |racing: &str| {
+            format!(
+                r#"{{"schema":"gomapscope.scan/1","maps":[{ROW}],"truncated":false,"interrupted":false,{racing}"totals":{{"found":1,"maps":1}}}}"#
+            )
+        };
+        for (still, racing) in [
+            (saved(r#""defects":0"#), saved(r#""racing":true"#)),
+            (scanned(""), scanned(r#""racing":true,"#)),
+        ] {
+            let (still, racing) = (found(&still), found(&racing));
+            assert_eq!((still.racing, still.scope), (false, Scope::All));
+            assert!(still.maps[0].exact);
+            // A search of a heap that changes may miss what is there.
+            assert_eq!((racing.racing, racing.scope), (true, Scope::Part));
+            assert!(!racing.maps[0].exact);
+        }
+        // Each map that was asked for says for itself whether it was written to.
+        let named = WHOLE.replace(
+            r#""interrupted":false}"#,
+            r#""interrupted":false,"totals":{"racing":true}}"#,
+        );
+        let named = found(&named);
+        assert_eq!((named.racing, named.scope), (true, Scope::Named));
+        assert!(named.maps[0].exact);
     }
 
     #[test]

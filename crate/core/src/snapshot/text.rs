@@ -10,6 +10,7 @@ use crate::report::{
     thousands,
 };
 use crate::scan::type_text;
+use crate::target::WHILE_RUNNING;
 
 /// Types whose sums are shown.
 const TYPES: usize = 5;
@@ -510,10 +511,18 @@ fn notes(diff: &Diff<'_>, live: bool) -> Vec<String> {
         (_, Some(true)) => {}
     }
     for side in [one, other] {
+        match (side.snapshot.racing, side.snapshot.path.as_str()) {
+            (true, "") => list.push(WHILE_RUNNING.to_owned()),
+            (true, path) => list.push(format!(
+                "Racing: the program ran while {path} was taken, so nothing of it is exact."
+            )),
+            (false, _) => {}
+        }
         if side.snapshot.scope == Scope::Part {
             list.push(format!(
-                "{} has only a part of the maps (it was cut by an option, or interrupted): what it \
-                 lacks is not called gone or new.",
+                "{} has only a part of the maps (it was cut by an option, interrupted, taken while \
+                 the program ran, or could not be read everywhere): what it lacks is not called \
+                 gone or new.",
                 place(side)
             ));
         }
@@ -550,7 +559,11 @@ fn notes(diff: &Diff<'_>, live: bool) -> Vec<String> {
     }
     let inexact = diff.changes.iter().filter(|change| !change.exact()).count() as u64;
     if inexact > 0 {
-        let hint = if live { ": go-map-stats tells why" } else { "" };
+        let racing = one.snapshot.racing || other.snapshot.racing;
+        let hint = match live && !racing {
+            true => ": go-map-stats tells why",
+            false => "",
+        };
         list.push(format!(
             "A ? means that not every figure of the map is certain{hint} ({}).",
             count(inexact, "map")
@@ -565,6 +578,8 @@ struct SideHead<'a> {
     path: &'a str,
     schema: &'static str,
     scope: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    racing: bool,
     taken: &'a Taken,
     target: &'a Origin,
     totals: Sums,
@@ -732,6 +747,7 @@ fn side_head<'a>(side: &Side<'a>) -> SideHead<'a> {
             Scope::All => "all",
             Scope::Part => "part",
         },
+        racing: snapshot.racing,
         taken: &snapshot.taken,
         target: &snapshot.origin,
         totals: side.sums,
@@ -798,6 +814,18 @@ pub(crate) fn saved_text(
             Role::Plain,
             &format!("Not every figure of {maps} is certain: the file says of which."),
         );
+        line.fold(style, 0, 2, &mut text);
+    }
+    if saved.defects > 0 {
+        let defects = count(saved.defects, "defect");
+        let line = Line::new(style).with(
+            Role::Highlight,
+            &format!("Maps may be missing ({defects}, which the file names)."),
+        );
+        line.fold(style, 0, 2, &mut text);
+    }
+    if saved.racing {
+        let line = Line::new(style).with(Role::Highlight, WHILE_RUNNING);
         line.fold(style, 0, 2, &mut text);
     }
     text.push('\n');

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::blocks::{Blocks, Digits, runs};
 use super::{Origin, Taken};
 use crate::command::Sort;
-use crate::map::{CountOnly, Flow, Unit, UnitKind, Visitor};
+use crate::map::{CountOnly, Defect, Flow, Unit, UnitKind, Visitor};
 use crate::metrics::Stats;
 use crate::report::JsonRows;
 use crate::scan::{Filter, ScanReport, State};
@@ -54,6 +54,18 @@ pub struct Saved {
     pub inexact: u64,
     /// The user ended it: something is missing.
     pub interrupted: bool,
+    /// What of the process could not be read or contradicts the runtime's rules: maps may
+    /// be missing.
+    #[serde(skip_serializing_if = "zero")]
+    pub defects: u64,
+    /// Threads of the process ran meanwhile.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub racing: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -77,6 +89,8 @@ struct Tail<'a> {
     interrupted: bool,
     missing: Vec<Missing<'a>>,
     notes: &'a [String],
+    #[serde(skip_serializing_if = "<[Defect]>::is_empty")]
+    defects: &'a [Defect],
     totals: Saved,
 }
 
@@ -125,6 +139,7 @@ impl<'a> Tail<'a> {
                 .map(|(expression, reason)| Missing { expression, reason })
                 .collect(),
             notes,
+            defects: &[],
             totals,
         }
     }
@@ -171,6 +186,7 @@ pub fn maps<'m, E>(
         saved.allocated = saved.allocated.saturating_add(stats.bytes.allocated);
         saved.inexact += u64::from(!stats.exact);
         saved.interrupted |= stats.interrupted;
+        saved.racing |= stats.racing;
         document.row(&MapRow {
             stats: &stats,
             blocks: &runs(&walk.blocks),
@@ -222,7 +238,13 @@ pub fn scan<E>(
         allocated: totals.allocated,
         inexact: unknown.count() as u64,
         interrupted: scanned.scan.interrupted,
+        defects: scanned.scan.defects.total(),
+        racing: scanned.racing,
     };
-    document.finish_with(&Tail::of(subject, &notes, saved), false)?;
+    let tail = Tail {
+        defects: scanned.scan.defects.kept(),
+        ..Tail::of(subject, &notes, saved)
+    };
+    document.finish_with(&tail, false)?;
     Ok(saved)
 }

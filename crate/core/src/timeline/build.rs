@@ -128,6 +128,7 @@ fn source(kind: SourceKind, path: &str, mapping: &str) -> Source {
         error_ns: None,
         extent: None,
         records: 0,
+        racing: false,
         refused: None,
         notes: Vec::new(),
     }
@@ -170,6 +171,7 @@ impl Builder {
             arch: origin.arch.as_deref(),
         };
         told.records = snapshot.maps.len() as u64;
+        told.racing = snapshot.racing;
         let name = named(&path, "the live target");
         match taken.monotonic_ns {
             Some(t_ns) => {
@@ -182,7 +184,11 @@ impl Builder {
                 });
                 match placed {
                     Ok(()) => {
-                        "as recorded, while the program stood still".clone_into(&mut told.mapping);
+                        let how = match snapshot.racing {
+                            true => "as recorded, while the program ran",
+                            false => "as recorded, while the program stood still",
+                        };
+                        how.clone_into(&mut told.mapping);
                         told.offset_ns = Some(0);
                         told.error_ns = error;
                         told.extent = Some((t_ns, t_ns));
@@ -205,6 +211,13 @@ impl Builder {
         }
         if snapshot.scope == Scope::Part {
             told.notes.push("It does not have all maps.".to_owned());
+        }
+        let inexact = snapshot.maps.iter().filter(|map| !map.exact).count() as u64;
+        if inexact > 0 {
+            told.notes.push(format!(
+                "Not every figure of {} is certain.",
+                count(inexact, "map")
+            ));
         }
         for (text, reason) in snapshot.missing.iter().take(8) {
             told.notes.push(format!("{text}: {reason}"));

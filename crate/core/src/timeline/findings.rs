@@ -80,6 +80,32 @@ pub(super) fn find(
     if timeline.findings.is_empty() {
         timeline.findings.push(nothing(timeline));
     }
+    // Whoever reads on must know it of all that follows.
+    timeline.findings.splice(0..0, racing(timeline));
+}
+
+/// Snapshots of a program that ran meanwhile.
+fn racing(timeline: &Timeline) -> Vec<Finding> {
+    let taken = timeline.sources.iter().enumerate();
+    taken
+        .filter(|(_, of)| of.racing)
+        .take(EACH)
+        .map(|(source, of)| Finding {
+            text: format!(
+                "Racing: the program ran while {}, so nothing of it is exact.",
+                match of.path.as_str() {
+                    "" => "its maps were read".to_owned(),
+                    path => format!("{} was taken", sanitize(path, true)),
+                }
+            ),
+            proved: true,
+            evidence: vec![Evidence {
+                source,
+                text: "it says so itself".to_owned(),
+                t_ns: of.extent.map(|(t_ns, _)| t_ns),
+            }],
+        })
+        .collect()
 }
 
 fn nothing(timeline: &Timeline) -> Finding {
@@ -97,7 +123,10 @@ fn nothing(timeline: &Timeline) -> Finding {
             size(QUICK_BYTES),
             span(QUICK_NS)
         ),
-        proved: timeline.sources.iter().all(|of| of.refused.is_none()),
+        proved: timeline
+            .sources
+            .iter()
+            .all(|of| of.refused.is_none() && !of.racing),
         evidence: timeline
             .sources
             .first()

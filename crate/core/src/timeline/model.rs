@@ -111,6 +111,9 @@ pub struct Source {
     pub extent: Option<(u64, u64)>,
     /// How many records it gave.
     pub records: u64,
+    /// Threads of the program ran while it was taken: nothing of it is exact.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub racing: bool,
     /// Why it is not on the clock, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,

@@ -28,6 +28,7 @@ mod session;
 pub use session::{Session, remove_leftovers};
 
 use crate::binary::prologue::Arch;
+use page::{Missed, PageFormat};
 
 /// Why there is no session, or no more of it: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -315,6 +316,42 @@ pub struct Status {
     pub unattributed: u64,
     /// Pages of a ring that contradicted themselves.
     pub broken_pages: u64,
+}
+
+/// What a page of the kernel's ring holds beside its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageEnd {
+    /// Records were lost before this page.
+    pub lost: bool,
+    /// How many, where the kernel tells.
+    pub lost_count: Option<u64>,
+    /// Where in the page it contradicts itself; nothing behind that was handed on.
+    pub damaged_at: Option<usize>,
+}
+
+/// Hands the records of a page of the kernel's ring, oldest first, to `each`: the time in
+/// nanoseconds and the bytes. `header_page` is the text of the kernel's `events/header_page`.
+///
+/// # Errors
+/// When that text does not tell how pages are laid out.
+pub fn page_records(
+    header_page: &str,
+    page: &[u8],
+    each: &mut dyn FnMut(u64, &[u8]),
+) -> Result<PageEnd, UprobeError> {
+    let format = PageFormat::parse("events/header_page", header_page)?;
+    let (missed, damaged_at) = match format.decode(page, each) {
+        Ok(missed) => (missed, None),
+        Err(at) => (Missed::Nothing, Some(at)),
+    };
+    Ok(PageEnd {
+        lost: missed != Missed::Nothing,
+        lost_count: match missed {
+            Missed::Events(count) => Some(count),
+            Missed::Nothing | Missed::Unknown => None,
+        },
+        damaged_at,
+    })
 }
 
 /// Takes away what dead tracers of ours left in tracefs.

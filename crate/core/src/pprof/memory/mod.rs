@@ -17,7 +17,7 @@ use super::model::{
 use super::read::scale;
 use crate::binary::{Functions, Record};
 use crate::gotype::Types;
-use crate::heap::{HeapError, ThreadRegisters, functions};
+use crate::heap::{HeapError, ThreadRegisters, functions, only_le64};
 use crate::map::Defects;
 use crate::memory::{Abi, AddressHash, Memory, ReadError};
 use anchors::Anchors;
@@ -125,10 +125,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(types: &'a Types, memory: &'a dyn Memory) -> Result<Self, HeapError> {
         let abi = types.binary().abi();
-        if abi != Abi::LE64 {
-            let reason = "only 64-bit little-endian targets are supported";
-            return Err(HeapError::Unknown(reason.to_owned()));
-        }
+        only_le64(abi, "where the runtime keeps its profiles")?;
         Ok(Self {
             types,
             memory,

@@ -168,6 +168,7 @@ fn hostile_texts_stay_texts_everywhere() {
                 error_ns: Some(u64::MAX),
                 extent: Some((u64::MAX, 0)),
                 records: u64::MAX,
+                racing: true,
                 refused: Some(evil.to_owned()),
                 notes: vec![evil.to_owned()],
             }],

@@ -1,23 +1,34 @@
-//! Walks of maps in memory against a copy of the same bytes.
+//! How fast what is in memory is decoded: maps, event files, execution traces, profiles,
+//! and the lines of a listing.
 //!
-//! Prints one JSON object a line, as `tests/bench/bench.py` merges them. The maps
-//! are filled at random, with the tables of a Swiss map in no order, and lent to the
-//! walkers as gdb's buffers are: the time is that of decoding alone.
+//! `speed MOST` measures the walks of maps of up to so many entries against a copy of the
+//! same bytes and prints one JSON object a line, as `tests/bench/bench.py` merges them. The maps are filled at random,
+//! with the tables of a Swiss map in no order, and lent to the walkers as gdb's buffers
+//! are: the time is that of decoding alone.
 //!
-//! `walk once FAMILY WALK ENTRIES` does one walk and says how many slots it saw: for
-//! callgrind, whose counts are the same each time.
+//! `speed make events DIRECTORY UNITS` writes `events.jsonl` of so many events,
+//! `speed make pprof DIRECTORY UNITS` a `heap.pb` of so many samples.
+//!
+//! `speed once WHAT UNITS` decodes once, in `counted`, and prints how many units it saw:
+//! for `tests/test_instructions.py`, whose counts are the same each time. `speed once`
+//! lists what there is.
 #![allow(clippy::print_stdout, reason = "the figures are its output")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hint::black_box;
+use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use gomapscope_core::events::{self, Ending, Event, EventReader, EventWriter, Frame, Op};
+use gomapscope_core::exectrace::{self, Fact, Sink};
 use gomapscope_core::layout::{
     Allocator, Header, Hmap, MapLayout, Part, SLOTS, Source, SwissMap, Table,
 };
 use gomapscope_core::map::{CountOnly, Flow, Unit, Visitor, Walk, walk};
 use gomapscope_core::memory::{Abi, Memory, READ_MAX, ReadError};
+use gomapscope_core::pprof;
 
 /// `map[int64]int64`: tophashes, keys, elems, overflow pointer.
 const BUCKET: usize = 8 + 8 * 8 + 8 * 8 + 8;
@@ -38,35 +49,358 @@ const ROUNDS: u32 = 7;
 /// The least that one measurement takes.
 const MEASURE: Duration = Duration::from_millis(20);
 
-fn main() -> Result<(), Box<dyn Error>> {
-    // Cargo adds --bench.
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+/// What can be done once, and a number of units to do it with.
+const DECODERS: [(&str, u64); 11] = [
+    ("classic count", 50_000),
+    ("classic ordered", 50_000),
+    ("classic entries", 50_000),
+    ("swiss count", 50_000),
+    ("swiss ordered", 50_000),
+    ("swiss entries", 50_000),
+    ("events read", 5_000),
+    ("events summary", 5_000),
+    ("trace", 50_000),
+    ("trace summary", 50_000),
+    ("pprof", 5_000),
+];
+
+type Failure = Box<dyn Error>;
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        [] => {
-            for entries in [100_000, 10_000_000] {
+        ["once"] => {
+            for (what, units) in DECODERS {
+                println!("{what}\t{units}");
+            }
+            Ok(())
+        }
+        [most] => {
+            let most: u64 = most.parse()?;
+            for entries in [1_000, 100_000, 10_000_000, 100_000_000] {
+                if entries > most {
+                    break;
+                }
                 for family in [Family::Classic, Family::Swiss] {
                     compare(&Subject::new(family, entries))?;
                 }
             }
             Ok(())
         }
-        ["once", family, way, entries] => {
-            let family = Family::named(family).ok_or("FAMILY is classic or swiss")?;
-            let way = Way::named(way).ok_or("WALK is count, ordered or entries")?;
-            let subject = Subject::new(family, entries.parse()?);
-            println!("{}", subject.walk(way)?);
+        ["make", kind, directory, units] => make(kind, Path::new(directory), units.parse()?),
+        ["once", what, units] => {
+            println!("{}", once(what, units.parse()?)?);
             Ok(())
         }
-        _ => Err("usage: walk [once classic|swiss count|ordered|entries ENTRIES]".into()),
+        _ => Err(
+            "usage: speed MOST | speed make KIND DIRECTORY UNITS | speed once [WHAT UNITS]".into(),
+        ),
     }
 }
 
+/// Calls `work`: the one function whose instructions are counted, callees included.
+#[inline(never)]
+fn counted(work: &mut dyn FnMut() -> Result<u64, Failure>) -> Result<u64, Failure> {
+    black_box(work())
+}
+
+/// Does one thing once; returns its units: slots, events, samples.
+fn once(what: &str, units: u64) -> Result<u64, Failure> {
+    let directory = std::env::temp_dir().join(format!("gomapscope-speed-{}", std::process::id()));
+    match what.split_once(' ').unwrap_or((what, "")) {
+        (family, way) if Family::named(family).is_some() => {
+            let family = Family::named(family).ok_or("FAMILY is classic or swiss")?;
+            let way = Way::named(way).ok_or("WALK is count, ordered or entries")?;
+            let subject = Subject::new(family, units);
+            counted(&mut || subject.walk(way))
+        }
+        ("events", way) => {
+            std::fs::create_dir_all(&directory)?;
+            let path = directory.join("events.jsonl");
+            let written = write_events(&path, units);
+            let found = written.and_then(|()| match way {
+                "read" => counted(&mut || read_events(&path)),
+                _ => counted(&mut || sum_events(&path)),
+            });
+            std::fs::remove_dir_all(&directory)?;
+            found
+        }
+        ("trace", way) => {
+            let bytes = trace(units);
+            match way {
+                "" => counted(&mut || read_trace(&bytes)),
+                _ => counted(&mut || sum_trace(&bytes)),
+            }
+        }
+        ("pprof", _) => {
+            let bytes = profile(units);
+            counted(&mut || read_profile(&bytes))
+        }
+        _ => Err(format!("{what}: not one of those that `speed once` lists").into()),
+    }
+}
+
+/// Writes a file of one kind.
+fn make(kind: &str, directory: &Path, units: u64) -> Result<(), Failure> {
+    match kind {
+        "events" => write_events(&directory.join("events.jsonl"), units),
+        "pprof" => Ok(std::fs::write(directory.join("heap.pb"), profile(units))?),
+        _ => Err("KIND is events or pprof".into()),
+    }
+}
+
+/// So many events of maps that grow, with stacks.
+fn write_events(path: &Path, units: u64) -> Result<(), Failure> {
+    let header = events::Header {
+        schema: events::SCHEMA.to_owned(),
+        engine: "break".to_owned(),
+        ..events::Header::default()
+    };
+    let mut writer = EventWriter::create(path, true, &header)?;
+    let frame = |function: &str, line| Frame {
+        function: function.to_owned(),
+        file: "/src/service/main.go".to_owned(),
+        line,
+        inlined: false,
+    };
+    for seq in 1..=units {
+        let map = 0xc0_0000_0000 + seq % 100 * 48;
+        let level = (seq / 100 % 10) as u32;
+        let mut event = Event::new(seq, Op::Grow, map);
+        event.t_mono_ns = Some(1_000_000_000 + seq * 1_500);
+        event.goid = Some(seq % 7);
+        event.type_name = Some("map[string]*main.Session".to_owned());
+        event.len = Some(7 << level);
+        event.capacity = Some(16 << level);
+        event.old_capacity = Some(8 << level);
+        event.map_capacity = event.capacity;
+        event.block = Some(0xc1_0000_0000 + seq * 4096);
+        event.size = Some(208 << level);
+        event.stack = vec![
+            frame("main.(*Server).insert", 100 + (seq % 5) as u32),
+            frame("main.(*Server).handle", 77),
+            frame("main.main", 12),
+        ];
+        writer.event(&event)?;
+    }
+    writer.finish(&Ending {
+        end: "stopped".to_owned(),
+        events: units,
+        ..Ending::default()
+    })?;
+    Ok(())
+}
+
+fn read_events(path: &Path) -> Result<u64, Failure> {
+    let mut reader = EventReader::open(path)?;
+    let mut events = 0;
+    while let Some(event) = reader.next_event()? {
+        black_box(&event);
+        events += 1;
+    }
+    Ok(events)
+}
+
+fn sum_events(path: &Path) -> Result<u64, Failure> {
+    let mut reader = EventReader::open(path)?;
+    let summary = events::Summary::read(&mut reader, &mut |_| true);
+    match summary.end().ending() {
+        Some(ending) => Ok(ending.events),
+        None => Err("the event file has no end".into()),
+    }
+}
+
+/// Counts facts.
+#[derive(Default)]
+struct Count(u64);
+
+impl Sink for Count {
+    fn fact(&mut self, _: &Fact<'_>, _: &dyn Fn(u32) -> Vec<Frame>) -> bool {
+        self.0 += 1;
+        true
+    }
+}
+
+fn whole(outcome: &exectrace::Outcome) -> Result<u64, Failure> {
+    match (&outcome.cut, outcome.incomplete) {
+        (None, false) => Ok(outcome.events),
+        _ => Err(format!("the trace is not whole: {outcome:?}").into()),
+    }
+}
+
+fn read_trace(bytes: &[u8]) -> Result<u64, Failure> {
+    let mut count = Count::default();
+    let outcome = exectrace::read(bytes, &mut |_| true, &mut count)?;
+    black_box(count.0);
+    whole(&outcome)
+}
+
+fn sum_trace(bytes: &[u8]) -> Result<u64, Failure> {
+    let mut summary = exectrace::Summary::new(None, None);
+    let outcome = exectrace::read(bytes, &mut |_| true, &mut summary)?;
+    summary.finish();
+    black_box(summary.clusters());
+    whole(&outcome)
+}
+
+/// Numbers as Go's traces have them.
+fn numbers(values: &[u64]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for value in values {
+        let mut value = *value;
+        while value >= 0x80 {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
+    }
+    out
+}
+
+/// An event of a trace (internal/trace/tracev2, Go 1.26) and its arguments.
+fn event(kind: u8, arguments: &[u64]) -> Vec<u8> {
+    [vec![kind], numbers(arguments)].concat()
+}
+
+fn text(kind: u8, id: u64, text: &str) -> Vec<u8> {
+    [
+        event(kind, &[id, text.len() as u64]),
+        text.as_bytes().to_vec(),
+    ]
+    .concat()
+}
+
+fn batch(out: &mut Vec<u8>, experiment: bool, head: [u64; 3], data: &[u8]) {
+    match experiment {
+        false => out.push(1),
+        true => out.extend([49, 1]),
+    }
+    let [generation, thread, time] = head;
+    out.extend(numbers(&[generation, thread, time, data.len() as u64]));
+    out.extend_from_slice(data);
+}
+
+/// A trace of so many events on two threads, as Go 1.26 writes it with AllocFree events:
+/// goroutines that come and go, objects of maps, the heap's size, now and then a log.
+fn trace(units: u64) -> Vec<u8> {
+    const NOBODY: u64 = u64::MAX;
+    const BATCHES: u64 = 4;
+    const EVENTS: u64 = 1024;
+    let mut out = b"go 1.26 trace".to_vec();
+    out.resize(16, 0);
+    for generation in 1..=units.div_ceil(2 * BATCHES * EVENTS) {
+        let at = generation * 1_000_000;
+        let sync = [
+            vec![50],
+            event(8, &[15_625_000]),
+            event(51, &[5, (at + 5) * 64, 1_700_000_000, 9]),
+        ];
+        batch(&mut out, false, [generation, NOBODY, at], &sync.concat());
+        let first = [vec![1], numbers(&[0xc0_0000_0000, 8192, 8, 2048])];
+        batch(&mut out, true, [generation, NOBODY, at], &first.concat());
+        for thread in [11, 12] {
+            for part in 0..BATCHES {
+                let mut events = Vec::new();
+                if part == 0 {
+                    events.extend(event(25, &[0, thread, thread, 2]));
+                    // A span of slots of 576 bytes.
+                    events.extend(event(129, &[1, thread, 1, 27 << 1 << 1]));
+                }
+                for number in 0..EVENTS {
+                    let object = (thread * 8192 + 576 * (number % 14)) / 8;
+                    events.extend(match number % 8 {
+                        0 => event(20, &[1, 1, 1]),
+                        1 => event(16, &[2, thread + number % 5, number]),
+                        2 | 5 => event(132, &[1, object, 1]),
+                        3 | 6 => event(133, &[3, object]),
+                        4 => event(37, &[1, 4_000_000 + 576 * number]),
+                        _ if number % 64 == 7 => event(44, &[1, 0, 2, 3, 1]),
+                        _ => event(21, &[1, 9, number, 1]),
+                    });
+                }
+                let time = at + 10 + part * 4 * EVENTS + thread;
+                batch(&mut out, false, [generation, thread, time], &events);
+            }
+        }
+        let strings = [
+            vec![4],
+            text(5, 1, "sync"),
+            text(5, 2, "map-lifecycle"),
+            text(5, 3, "order 4711 took 3 ms"),
+            text(5, 4, "main.grow"),
+            text(5, 5, "/src/main.go"),
+        ];
+        batch(&mut out, false, [generation, NOBODY, at], &strings.concat());
+        let stacks = [vec![2], event(3, &[1, 1, 0x46_6943, 4, 5, 12])];
+        batch(&mut out, false, [generation, NOBODY, at], &stacks.concat());
+        let types = [
+            vec![0],
+            numbers(&[1, 0x4a_0000, 544, 8, 18]),
+            b"map.group[int]bool".to_vec(),
+        ];
+        batch(&mut out, true, [generation, NOBODY, at], &types.concat());
+        out.push(52);
+    }
+    out
+}
+
+/// A heap profile of so many stacks.
+fn profile(units: u64) -> Vec<u8> {
+    let value = |name: &str, unit: &str| pprof::ValueType {
+        name: name.into(),
+        unit: unit.into(),
+    };
+    let file: Rc<str> = "/src/service/main.go".into();
+    let locations = (0..1000_u64)
+        .map(|index| pprof::Location {
+            address: 0x40_0000 + index * 64,
+            lines: vec![pprof::Line {
+                function: format!("main.(*Server).step{}", index % 300).into(),
+                file: Rc::clone(&file),
+                line: index as i64,
+            }],
+        })
+        .collect();
+    let samples = (0..units)
+        .map(|index| pprof::Sample {
+            stack: (0..12)
+                .map(|depth| ((index * 7 + depth * 83) % 1000) as u32)
+                .collect(),
+            values: vec![3, 4096, 1, 1024 + index as i64],
+            raw: None,
+            labels: Vec::new(),
+        })
+        .collect();
+    pprof::encode(&pprof::Profile {
+        kind: pprof::Kind::Heap,
+        origin: pprof::Origin::Proto,
+        sample_types: vec![
+            value("alloc_objects", "count"),
+            value("alloc_space", "bytes"),
+            value("inuse_objects", "count"),
+            value("inuse_space", "bytes"),
+        ],
+        period: 524_288,
+        period_type: Some(value("space", "bytes")),
+        time_ns: Some(1_700_000_000_000_000_000),
+        duration_ns: 0,
+        last_gc_ns: None,
+        samples,
+        locations,
+        program: Some("service".into()),
+        build_id: None,
+        placement: pprof::Placement::default(),
+        notes: Vec::new(),
+    })
+}
+
+fn read_profile(bytes: &[u8]) -> Result<u64, Failure> {
+    Ok(pprof::parse("heap.pb", bytes)?.samples.len() as u64)
+}
+
 /// Measures all walks of one map and prints a line for each.
-fn compare(subject: &Subject) -> Result<(), Box<dyn Error>> {
+fn compare(subject: &Subject) -> Result<(), Failure> {
     let mut buffer = vec![0; READ_MAX + 4096];
     for way in Way::ALL {
         let mut ours = f64::INFINITY;
@@ -98,7 +432,7 @@ fn compare(subject: &Subject) -> Result<(), Box<dyn Error>> {
 }
 
 /// Seconds of one `work`, the mean of as many as [`MEASURE`] holds.
-fn seconds(mut work: impl FnMut() -> Result<(), Box<dyn Error>>) -> Result<f64, Box<dyn Error>> {
+fn seconds(mut work: impl FnMut() -> Result<(), Failure>) -> Result<f64, Box<dyn Error>> {
     let started = Instant::now();
     let mut times = 0_u32;
     loop {
@@ -213,7 +547,7 @@ impl Subject {
     }
 
     /// Walks it and returns the number of its slots.
-    fn walk(&self, way: Way) -> Result<u64, Box<dyn Error>> {
+    fn walk(&self, way: Way) -> Result<u64, Failure> {
         let go = |visitor: &mut dyn Visitor| -> Walk {
             walk(&self.memory, &self.layout, HEADER, visitor)
         };
