@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -36,18 +37,35 @@ def measure(label: str) -> dict[str, dict[str, float]]:
     return dict(least)
 
 
-def report(label: str) -> str:
-    """One line for each goal."""
+def rows(label: str) -> list[dict[str, Any]]:
+    """Rows of one operation each, with the recorder and without."""
     found = measure(label)
-    births = found["births"]
-    each = ", ".join(f"{name} {births[name] - births['plain']:.0f} ns" for name in VARIANTS)
-    lines = [f"Flight recorder, {label}: an event costs {each} (ring: at most 40)"]
-    for what in ("lookups", "service"):
-        share = found[what]["ring"] / found[what]["plain"]
-        lines.append(f"  {what}: {share:.3f} of the time without it (at most 1.05)")
-    return "\n".join(lines)
+    what = {
+        "births": "a map made and filled with one entry",
+        "lookups": "a lookup",
+        "service": "a request of a service",
+    }
+    return [
+        {
+            "name": f"{text}, flight recorder ({variant}), {label}",
+            "size": 1,
+            "ours_s": found[kind][variant] / 1e9,
+            "peer": "the same program without it",
+            "peer_s": found[kind]["plain"] / 1e9,
+            "ratio": found[kind][variant] / found[kind]["plain"],
+            "peak_bytes": None,
+        }
+        for kind, text in what.items()
+        for variant in (VARIANTS if kind == "births" else ("ring",))
+    ]
+
+
+def main(labels: list[str]) -> None:
+    for label in labels:
+        for row in rows(label):
+            ours, theirs = row["ours_s"] * 1e9, row["peer_s"] * 1e9
+            print(f"{row['name']}: {ours:.1f} ns, {theirs:.1f} ns without, {row['ratio']:.3f}")
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or ("1.23.9", "1.27.3"):
-        print(report(wanted))
+    main(sys.argv[1:] or ["1.23.9", "1.27.3"])
