@@ -3,13 +3,16 @@
 PYTHON ?= python3
 CARGO ?= cargo
 GDB ?= gdb
+# The profile "release" is faster to build than "dist".
+WHEEL_PROFILE ?= dist
+WHEEL_DIR ?= dist
 PYTEST_FLAGS ?= -n auto --dist loadfile
 
 venv := .venv/bin
 package := python/gomapscope
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help build demo test lint bench wheel clean
+.PHONY: help build demo test lint bench fuzz wheel clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 -- /p' Makefile
@@ -42,15 +45,20 @@ lint: build  ## check formatting, lints and types
 	$(venv)/ruff format --check .
 	$(venv)/ruff check .
 	$(venv)/mypy
+	$(venv)/vermin --quiet --no-tips --violations --eval-annotations -t=3.9- python gdb-scripts
 	$(PYTHON) tools/generate.py --check
 
-bench: build  ## measure, as ratios to gdb and memcpy; BENCH_MAX=1e6 for less
+bench: build  ## measure, as ratios to gdb and memcpy; BENCH_MAX=1e5 for less
 	@tools/prepare test
 	@GDB=$(GDB) CARGO=$(CARGO) $(venv)/python tests/bench/bench.py
 
-wheel: build  ## build dist/*.whl
+fuzz:  ## fuzz each parser of foreign bytes for SECONDS=60; needs nightly and cargo-fuzz
+	@tools/fuzz $(or $(SECONDS),60) $(TARGETS)
+
+wheel:  ## build dist/*.whl, which pip installs on any Linux with glibc 2.17 or later
 	@tools/prepare test
-	$(venv)/maturin build --locked --out dist
+	$(venv)/maturin build --locked --profile $(WHEEL_PROFILE) --out $(WHEEL_DIR) \
+	  --compatibility manylinux2014 -- -C linker=$(CURDIR)/tools/zigcc
 
 clean:  ## remove what was built; toolchains in the cache stay
 	$(CARGO) clean

@@ -1,4 +1,4 @@
-"""The gdbs the tests run: the installed one, and two from PyPI.
+"""The gdbs the tests run: the installed one, and three from PyPI.
 
 ``path(name)`` returns the gdb command; PyPI's ``gdb-for-pwndbg`` is installed on first use into
 the cache of ``toolchains``, several test processes may call in at the same time.  It runs the
@@ -14,6 +14,7 @@ From a shell: ``python tests/gdbs.py`` installs all and prints where they are.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -30,7 +31,7 @@ import toolchains
 SYSTEM = "system"
 
 #: The name of a gdb and its release on PyPI.
-RELEASES = {"16.3": "16.3.0.post6", "18.1": "18.1.0.post1"}
+RELEASES = {"16.3": "16.3.0.post6", "17.2": "17.2.0.post5", "18.1": "18.1.0.post1"}
 
 NAMES = (SYSTEM, *RELEASES)
 
@@ -53,18 +54,24 @@ def wanted(name: str) -> bool:
     return not chosen or name in chosen.split(",")
 
 
-def for_test(name: str) -> str:
+def for_test(name: str, python: Optional[str] = None) -> str:
     """The gdb command for a test, which is skipped if the gdb was not asked for."""
     if not wanted(name):
         pytest.skip(f"GOMAPSCOPE_GDBS leaves gdb {name} out")
-    return path(name)
+    if python is not None and (reason := _unfit(python)):
+        pytest.skip(f"gdb cannot run {python}: {reason}")
+    return path(name, python)
 
 
-def path(name: str) -> str:
-    """The gdb command of that name."""
+def path(name: str, python: Optional[str] = None) -> str:
+    """The gdb command of that name; one of PyPI runs ``python`` if that is given."""
     if name == SYSTEM:
         return gdbtool.gdb_path()
-    folder = toolchains.cache_dir() / "gdb" / RELEASES[name]
+    home = toolchains.cache_dir() / "gdb"
+    folder = home / RELEASES[name]
+    if python is not None:
+        place = hashlib.sha256(python.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        folder = home / f"{RELEASES[name]}-{place}"
     executable = folder / "bin" / "gdb"
     # A virtual environment cannot be moved: this file, written last, says that it is whole.
     whole = folder / "whole"
@@ -73,7 +80,7 @@ def path(name: str) -> str:
         with folder.with_name(f"{folder.name}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not whole.exists():
-                _install(RELEASES[name], folder)
+                _install(RELEASES[name], folder, python or _python())
                 whole.touch()
     return str(executable)
 
@@ -115,8 +122,7 @@ def _run(command: list[str]) -> None:
         raise Unusable(f"{' '.join(command)}: {done.stdout}{done.stderr}")
 
 
-def _install(release: str, folder: Path) -> None:
-    python = _python()
+def _install(release: str, folder: Path, python: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     # Debian's Python has no ensurepip; ours installs into the other environment.
     _run([python, "-m", "venv", "--without-pip", str(folder)])

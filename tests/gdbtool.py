@@ -130,6 +130,9 @@ class Session:
         if failure[0] is None:
             assert not UGLY.search(log), log
             assert self._process.returncode >= 0, f"gdb died: {self._process.returncode}\n{log}"
+        else:
+            # Beside what failed stands what gdb had to say.
+            print(f"gdb, exit status {self._process.returncode}:\n{log}")
 
     @property
     def log(self) -> str:
@@ -256,17 +259,32 @@ class Mi:
         return str(mi_values(record.partition(",")[2])["msg"])
 
 
-_MI_TOKEN = re.compile(r'(?P<name>[\w-]+)=|(?P<text>"(?:\\.|[^"\\])*")|(?P<sign>[][{},])')
+_MI_TOKEN = re.compile(r'(?P<name>[A-Za-z][\w-]*)=|(?P<text>"(?:\\.|[^"\\])*")|(?P<sign>[][{},])')
+_MI_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_MI_LETTERS = {
+    b"a": b"\a",
+    b"b": b"\b",
+    b"e": b"\x1b",
+    b"f": b"\f",
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
+    b"v": b"\v",
+}
 
 
 def mi_values(text: str) -> dict[str, Any]:
-    """MI results ``name=value,…`` as dictionaries, lists and strings."""
-    tokens = [
-        (match.lastgroup, match.group(match.lastgroup or 0)) for match in _MI_TOKEN.finditer(text)
-    ]
+    """MI results ``name=value,…`` as dictionaries, lists and strings; nothing else may be there."""
+    tokens: list[tuple[Optional[str], str]] = [("sign", "{")]
+    at = 0
+    while at < len(text):
+        match = _MI_TOKEN.match(text, at)
+        assert match, f"no MI from here on: {text[at : at + 200]}"
+        tokens.append((match.lastgroup, match.group(match.lastgroup or 0)))
+        at = match.end()
     tokens.append(("sign", "}"))
-    found, end = _mi_value([("sign", "{"), *tokens], 0)
-    assert end == len(tokens) + 1, text
+    found, end = _mi_value(tokens, 0)
+    assert end == len(tokens), text
     return dict(found)
 
 
@@ -274,7 +292,7 @@ def _mi_value(tokens: list[tuple[Optional[str], str]], at: int) -> tuple[Any, in
     kind, text = tokens[at]
     at += 1
     if kind == "text":
-        return json.loads(re.sub(r"\\(\d{3})", _octal, text), strict=False), at
+        return mi_string(text), at
     close = {"{": "}", "[": "]"}[text]
     fields: dict[str, Any] = {}
     items: list[Any] = []
@@ -293,8 +311,15 @@ def _mi_value(tokens: list[tuple[Optional[str], str]], at: int) -> tuple[Any, in
     return (items if text == "[" else fields), at + 1
 
 
-def _octal(match: re.Match[str]) -> str:
-    return f"\\u{int(match[1], 8):04x}"
+def mi_string(text: str) -> str:
+    """What an MI string in its quotes stands for."""
+
+    def byte(match: re.Match[bytes]) -> bytes:
+        escape = match[1]
+        return bytes([int(escape, 8)]) if len(escape) == 3 else _MI_LETTERS.get(escape, escape)
+
+    plain = text[1:-1].encode("utf-8", "surrogateescape")
+    return _MI_ESCAPE.sub(byte, plain).decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)
@@ -408,6 +433,13 @@ def waiting(program: Path, truth: Path, **environment: str) -> Iterator[int]:
 @contextlib.contextmanager
 def gdbserver(program: Path, truth: Path) -> Iterator[int]:
     """gdbserver with a fixture at its start; yields the port on the loopback address."""
+    with gdbserver_process(program, truth) as (_, port):
+        yield port
+
+
+@contextlib.contextmanager
+def gdbserver_process(program: Path, truth: Path) -> Iterator[tuple[int, int]]:
+    """The same with its process id."""
     server = shutil.which("gdbserver")
     assert server, "no gdbserver"
     process = subprocess.Popen(
@@ -422,7 +454,7 @@ def gdbserver(program: Path, truth: Path) -> Iterator[int]:
         for line in process.stderr:
             found = re.search(r"Listening on port (\d+)", line)
             if found:
-                yield int(found[1])
+                yield process.pid, int(found[1])
                 break
         else:
             raise AssertionError("gdbserver did not start")

@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 import gdbtool
+import pythons
 
 ROOT = gdbtool.ROOT
 PACKAGE = ROOT / "python" / "gomapscope"
@@ -196,3 +197,49 @@ def test_native_module_missing_is_explained_in_gdb(tmp_path: Path) -> None:
     assert "native module is not built" in shown.stderr
     assert len(shown.stderr.splitlines()) == 1
     assert not gdbtool.UGLY.search(shown.stderr)
+
+
+#: Imports every module with a stand-in for gdb's own, whose names are classes that one may
+#: derive from, and so runs what Python runs at the definition of classes and functions.
+STAND_IN = """
+import importlib, pkgutil, sys, types
+
+class Names(types.ModuleType):
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        made = type(name, (Exception,), {}) if name in ("error", "GdbError", "MemoryError") else (
+            type(name, (), {}) if name[0].isupper() and not name.isupper() else 0
+        )
+        setattr(self, name, made)
+        return made
+
+sys.modules["gdb"] = Names("gdb")
+import gomapscope
+names = [found.name for found in pkgutil.iter_modules(gomapscope.__path__)]
+for name in names:
+    importlib.import_module("gomapscope." + name)
+print(len(names))
+"""
+
+
+@pytest.mark.parametrize("version", pythons.VERSIONS)
+def test_every_module_imports_under_every_python(version: str) -> None:
+    done = subprocess.run(
+        [
+            pythons.for_test(version),
+            "-I",
+            "-B",
+            "-W",
+            "error",
+            "-c",
+            f"import sys; sys.path.insert(0, {str(ROOT / 'python')!r})\n{STAND_IN}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    modules = [path for path in PACKAGE.iterdir() if path.suffix in (".py", ".so")]
+    # Itself is not among its modules.
+    assert int(done.stdout) == len(modules) - 1
