@@ -23,6 +23,9 @@ class Row(NamedTuple):
     what: str
     g: int
     detail: tuple[Any, ...]
+    # Whether Go's reader gave it a time just behind the event before it: what must follow that
+    # one, though its own stamp says otherwise (internal/trace/reader.go, ReadEvent).
+    moved: bool = False
 
 
 def release(version: str) -> tuple[int, ...]:
@@ -89,42 +92,46 @@ def go_rows(version: str, trace: Path) -> list[Row]:
         return v1_rows(version, trace)
     rows: list[Row] = []
     collecting = False
+    before = -1
     for line in go_lines(version, trace):
         match = GO.match(line)
         if not match:
             continue
         _, _, g_text, kind, t_text, rest = match.groups()
         t, g, rest = int(t_text), max(int(g_text), 0), rest or ""
+        moved, before = t == before + 1, t
         words = dict(re.findall(rf"(\w+)=({QUOTED}|\S+)", rest))
         task = int(words.get("Task", words.get("ID", "0")))
         task = 0 if task == 2**64 - 1 else task
         if kind == "Log":
             detail: tuple[Any, ...] = (task, unquote(words["Category"]), unquote(words["Message"]))
-            rows.append(Row(t, "log", g, detail))
+            rows.append(Row(t, "log", g, detail, moved))
         elif kind in ("RegionBegin", "RegionEnd"):
             what = {"RegionBegin": "region", "RegionEnd": "region end"}[kind]
-            rows.append(Row(t, what, g, (task, unquote(words["Type"]))))
+            rows.append(Row(t, what, g, (task, unquote(words["Type"])), moved))
         elif kind == "TaskBegin":
-            rows.append(Row(t, "task", g, (task, unquote(words["Type"]))))
+            rows.append(Row(t, "task", g, (task, unquote(words["Type"])), moved))
         elif kind == "TaskEnd":
-            rows.append(Row(t, "task end", g, (task,)))
+            rows.append(Row(t, "task end", g, (task,), moved))
         elif kind in ("RangeBegin", "RangeActive", "RangeEnd"):
             name = unquote(words["Name"])
             stopped = re.match(r"stop-the-world \((.*)\)$", name)
             if name == "GC concurrent mark phase":
                 # Each generation says again that a collection goes on.
                 if kind != "RangeActive" or not collecting:
-                    rows.append(Row(t, "gc end" if kind == "RangeEnd" else "gc begin", 0, ()))
+                    rows.append(
+                        Row(t, "gc end" if kind == "RangeEnd" else "gc begin", 0, (), moved)
+                    )
                 collecting = kind != "RangeEnd"
             elif stopped and kind == "RangeBegin":
-                rows.append(Row(t, "stw begin", g, (stopped[1],)))
+                rows.append(Row(t, "stw begin", g, (stopped[1],), moved))
             elif stopped and kind == "RangeEnd":
-                rows.append(Row(t, "stw end", 0, ()))
+                rows.append(Row(t, "stw end", 0, (), moved))
         elif kind == "Metric":
             value = re.search(r"Value=(?:Value\{)?Uint64\((\d+)\)", rest)
             what = METRICS.get(unquote(words["Name"]), "")
             if what and value:
-                rows.append(Row(t, what, 0, (int(value[1]),)))
+                rows.append(Row(t, what, 0, (int(value[1]),), moved))
         elif kind == "Experimental":
             name = words["Name"]
             if name in ("HeapObject", "HeapObjectAlloc", "HeapObjectFree"):
@@ -136,7 +143,7 @@ def go_rows(version: str, trace: Path) -> list[Row]:
                         re.search(r"Args=\[(\d+)", rest)[1]  # type: ignore[index]
                     )
                 )
-                rows.append(Row(t, name, g, (first,)))
+                rows.append(Row(t, name, g, (first,), moved))
     return rows
 
 
