@@ -77,6 +77,10 @@ class Allocations:
     frees: list[tuple[int, int]] = field(default_factory=list)
 
 
+class Torn(Exception):
+    """A trace in which batches do not follow one another."""
+
+
 def _events(goroot: Path) -> dict[int, tuple[str, int]]:
     """Number, name and count of arguments of the events a release writes, by its own sources."""
     for place in ("internal/trace/tracev2/events.go", "internal/trace/event/go122/event.go"):
@@ -135,7 +139,8 @@ def _batches(data: bytes) -> Iterator[tuple[bool, int, int, bytes]]:
             (generation, _, time, size), at = _varints(data, at, 4)
         else:
             # The end of a generation, since go1.26.
-            assert kind == 52, f"batch of type {kind} at {at}"
+            if kind != 52:
+                raise Torn(f"batch of type {kind} at {at}")
             continue
         yield kind == 49, generation, time, data[at : at + size]
         at += size

@@ -67,6 +67,17 @@ def test_an_armed_program_traces_its_allocations(label: str, tmp_path: Path) -> 
     assert sum(row["allocated"]["bytes"] for row in found["types"] if storage in row["type"]) > 0
 
 
+@pytest.mark.parametrize(("label", "warned"), [("1.24.11", True), ("1.27.3", False)])
+def test_arming_warns_of_a_tracer_that_is_not_safe(
+    label: str, warned: bool, tmp_path: Path
+) -> None:
+    program = toolchains.build(FIXTURE, label)
+    with gdbtool.Session(at_ready(program, tmp_path)) as session:
+        text = session.text("go-map-trace arm -allow-write")
+    assert ("not safe" in text) == warned
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
 def test_disarming_puts_the_old_value_back(tmp_path: Path) -> None:
     program = toolchains.build(FIXTURE, "1.27.3")
     with gdbtool.Session(at_ready(program, tmp_path)) as session:

@@ -162,17 +162,37 @@ def told(event: dict[str, Any]) -> str:
     return str(event["type"])
 
 
+def recorded(label: str, tmp_path: Path) -> tuple[dict[str, Any], ringtool.Allocations]:
+    """The ring, and the runtime's own record, of one run.
+
+    Where a trace with allocations ends, the runtime now and then finds one of its buffers in a
+    list twice: the program dies in traceAdvance, or the trace is torn.  Without the recorder it
+    does so as well: 4 times in 1,500 with Go 1.24.11.  Such a run has no truth to tell.
+    """
+    program = ringtool.build(label, "-track-free")
+    goroot = toolchains.ensure(version_of(label)).parent.parent
+    for number in range(5):
+        folder = tmp_path / f"run{number}"
+        folder.mkdir()
+        truth, trace = folder / "truth.jsonl", folder / "trace"
+        commands = stop(program, truth, RING_TRACE=str(trace), GODEBUG="traceallocfree=1")
+        with Session(commands) as session:
+            if not truth.exists():
+                assert "runtime.traceAdvance" in session.text("backtrace"), session.log
+                continue
+            document = session.json("go-map-ring -json")
+        try:
+            return document, ringtool.allocations(trace, goroot)
+        except ringtool.Torn:
+            continue
+    raise AssertionError("no run with a trace that is whole")
+
+
 @pytest.mark.parametrize("label", TRACED)
 def test_the_ring_has_what_the_runtime_allocated(label: str, tmp_path: Path) -> None:
     """Every bucket array, overflow bucket, group array, table and directory; and frees."""
-    truth, trace = tmp_path / "truth.jsonl", tmp_path / "trace"
-    program = ringtool.build(label, "-track-free")
-    commands = stop(program, truth, RING_TRACE=str(trace), GODEBUG="traceallocfree=1")
-    with Session(commands) as session:
-        document = session.json("go-map-ring -json")
+    document, record = recorded(label, tmp_path)
     events = window(check_document(document))
-    goroot = toolchains.ensure(version_of(label)).parent.parent
-    record = ringtool.allocations(trace, goroot)
 
     ours = [event for event in events if allocated(event)]
     theirs = []

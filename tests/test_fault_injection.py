@@ -1,0 +1,264 @@
+"""Whichever read fails, a command ends with a flagged answer or with one line, and harms nothing.
+
+``gdb_faults.py`` counts the reads of a command and lets one of them fail: once, as over a bad
+line; for good, the page where it begins or all of it; or all reads from then on, as where the
+process dies.  Behind each the same command is asked again undisturbed, and must answer as before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gdbtool
+import toolchains
+from gdbtool import Session
+
+ZOO = Path(__file__).parent / "go" / "zoo"
+FAULTS = Path(__file__).parent / "gdb_faults.py"
+LABELS = ("1.23.9", "1.27.3")
+
+#: What says of an answer in text that it is not the whole truth.
+FLAG = re.compile(
+    r"[Nn]ot exact|cannot (read|be read)|could not be (read|walked)|unreadable|not known|not found"
+    r"|may be missing|is missing|defect|Not every figure|Interrupted|only a part|Racing"
+)
+
+
+class Zoo:
+    """The zoo at its stop, in a gdb whose reads are counted."""
+
+    def __init__(self, session: Session, folder: Path) -> None:
+        self.session = session
+        self.folder = folder
+
+    def fail_every_read(self, command: str, mode: str, **options: Any) -> dict[str, Any]:
+        """The answers of :func:`gdb_faults.fail_every_read`; a file is named by ``{}``."""
+        words = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        line = command.format(self.folder)
+        found = self.session.python(f"fail_every_read({line!r}, {mode!r}, {words})")
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.fixture(scope="module", params=LABELS)
+def zoo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
+    program = toolchains.build(ZOO, request.param)
+    folder = tmp_path_factory.mktemp("zoo")
+    files = folder / "files"
+    files.mkdir()
+    output = folder / "output"
+    before = [f"file {program}", "break main.stop", f"run {folder / 'truth'} > {output}"]
+    with Session(before, environment={"GOMAPSCOPE_FAULTS": str(files)}) as session:
+        session.text(f"source {FAULTS}")
+        yield Zoo(session, files)
+        # The process goes on unharmed.
+        session.text("delete")
+        session.text("continue")
+        assert session.text("output $_exitcode") == "0"
+    assert output.read_text().splitlines()[-1].startswith("CHECKSUM ")
+
+
+#: Figures that are not those of the walk: what the heap's books say, or the page table.
+BESIDE = ("bytes", "notes", "addresses")
+
+
+#: What a search may still lose without a word: maps on a stack, where the tables of variables in
+#: use are unreadable, and maps of unknown type, where a page with their headers is.
+SILENT = "a map on a stack or of unknown type is lost without a word"
+KNOWN = dict.fromkeys(
+    (
+        "go-map-scan -json",
+        "go-map-scan -quick",
+        "go-map-scan -pprof {}/scan.pb.gz",
+        "go-map-snapshot -scan -o {}/scan.json.gz",
+        "python: found(top=3)",
+    ),
+    SILENT,
+)
+
+
+def judge(found: dict[str, Any], known: str = "") -> None:
+    """Each answer is right, flagged or a line, and nothing of the fault is left.
+
+    ``known``: why some answers may not be flagged; all else must hold of them.
+    """
+    reference = found["reference"]
+    unflagged = 0
+    assert found["reads"] > 0
+    assert found["runs"]
+    for answer in found["runs"]:
+        shown = json.dumps(answer)[:3000]
+        assert not answer["moved"], shown
+        assert "afterwards" not in answer, shown
+        assert set(answer["files"]) <= set(reference["files"]), shown
+        assert all(answer["files"].values()), shown
+        if "error" in answer:
+            assert "\n" not in answer["error"], shown
+            assert not gdbtool.UGLY.search(answer["error"]), shown
+            told = "0x" in answer["error"] or FLAG.search(answer["error"])
+            assert told or answer["error"] == reference.get("error"), shown
+            assert not answer["files"], shown
+        elif not answer["same"]:
+            try:
+                told = is_flagged(answer["output"], reference["output"])
+            except AssertionError:
+                if not known:
+                    raise
+                told = False
+            assert told or known, shown
+            unflagged += not told
+    if unflagged:
+        pytest.xfail(f"{unflagged} answers of {len(found['runs'])}: {known}")
+
+
+def flags(text: str) -> Counter[str]:
+    """What a text says of not being the whole truth, and how often."""
+    return Counter(found[0].lower() for found in FLAG.finditer(" ".join(text.split())))
+
+
+def is_flagged(text: str, reference: str) -> bool:
+    """Whether an answer that differs says so itself, in words that the whole one has not."""
+    more = bool(flags(text) - flags(reference))
+    try:
+        document, whole = json.loads(text), json.loads(reference)
+    except ValueError:
+        if more:
+            return True
+        # A dash is what is not known.
+        pairs = zip(text.split(" "), reference.split(" "))
+        return "from DWARF" in text and all(a in (b, "-", "") for a, b in pairs)
+    if not isinstance(document, dict):
+        return more
+    if document.get("exact") is False and whole.get("exact") is not False:
+        return bool(document["defects"] or document.get("racing"))
+    if document.get("flaw") and not whole.get("flaw"):
+        return bool(document.get("truncated", True))
+    for key in ("defects_total", "defects"):
+        if document.get(key) and document[key] != whole.get(key):
+            return True
+    if is_part(document, whole):
+        return True
+    if document.get("schema") == "gomapscope.writers/1":
+        # Goroutines whose stack could not be walked are numbered.
+        return more or len(document["unknown"]) > len(whole["unknown"])
+    if document.get("schema") == "gomapscope.scan/1":
+        return more or is_weaker(document, whole)
+    if document.get("schema") == "gomapscope.layout/1":
+        # What is not known is absent: what the map would take in other layouts.
+        changes = [row["change"] for row in whole["what_if"]]
+        assert [row["change"] for row in document["what_if"]] == changes
+        return not any("storage" in row for row in document["what_if"])
+    if "exact" in document:
+        # Right in all that was counted.
+        for key in whole:
+            if key == "entries":
+                assert len(document[key]) == len(whole[key])
+                for row, expected in zip(document[key], whole[key]):
+                    told = flags(json.dumps(row)) - flags(json.dumps(expected))
+                    assert row == expected or told, row
+            elif key not in BESIDE:
+                assert document[key] == whole[key], key
+    return more
+
+
+#: From what is certain to what is not.
+LABELS_OF_TYPES = ("exact", "exact key/elem", "inferred", "one of several", "structure only")
+
+
+def is_weaker(document: dict[str, Any], whole: dict[str, Any]) -> bool:
+    """Whether each map that a scan found bears what is not known of it."""
+    rows = {row["address"]: row for row in document["maps"]}
+    expected = {row["address"]: row for row in whole["maps"]}
+    assert set(rows) == set(expected)
+    for address, row in rows.items():
+        known = expected[address]
+        assert row["len"] == known["len"], row
+        # A holder is one by an address, or another: each leads there.
+        doubts = {"held_by", "allocated_at"}
+        # They are counted by a second walk, which may fail by itself.
+        if "tombstones" not in row:
+            doubts |= {"tombstones"}
+        if row.get("state") == "unknown":
+            doubts |= {"state"}
+        if row.get("at_least"):
+            doubts |= {"at_least", "allocated", "capacity", "hole_density"}
+        steps = LABELS_OF_TYPES.index(row["label"]) - LABELS_OF_TYPES.index(known["label"])
+        assert steps >= 0 or row.get("at_least"), row
+        if steps > 0 or row.get("at_least"):
+            doubts |= {"label", "evidence", "type", "full_type", "types", "types_total"}
+            doubts |= {"reclaimable", "reclaimable_range", "allocated", "capacity"}
+            doubts |= {"hole_density", "state"}
+        for key in (set(row) | set(known)) - doubts:
+            assert row.get(key) == known.get(key), (key, row, known)
+    return True
+
+
+def is_part(found: Any, whole: Any) -> bool:
+    """Whether a document is another without some of its keys: what is not known is absent."""
+    if isinstance(found, dict) and isinstance(whole, dict):
+        return all(key in whole and is_part(found[key], whole[key]) for key in found)
+    if isinstance(found, list) and isinstance(whole, list):
+        return len(found) == len(whole) and all(map(is_part, found, whole))
+    return bool(found == whole)
+
+
+#: Commands that walk one map, or none.
+WALKS = (
+    "go-map-stats -json main.crowded",
+    "go-map-stats main.nine",
+    "go-map-stats -json main.doubling",
+    "go-map-buckets -json main.twoK",
+    "go-map-buckets -heat main.crowded",
+    "go-map-entries -json main.elemBig",
+    "go-map-entries main.keyAny -all",
+    "go-map-layout -json main.nine",
+    "go-map-layout main.crowded",
+    "go-map-writers -json -quick",
+    *(
+        f"output $_go_map_{name}(main.crowded)"
+        for name in ("len", "holes", "hole_density", "empty_density", "reclaimable")
+    ),
+    "output main.elemNest",
+    "python: gomapscope.Map('main.twoK').stats().json",
+    "python: listed(gomapscope.Map('main.crowded').buckets)",
+    "python: listed(gomapscope.Map('main.elemNest').entries)",
+)
+
+
+@pytest.mark.parametrize("mode", ["once", "page", "range", "onwards"])
+def test_whichever_read_of_a_walk_fails_its_answer_is_right_or_flagged(zoo: Zoo, mode: str) -> None:
+    zoo.session.text("set go-map pretty-print on")
+    for command in WALKS:
+        judge(zoo.fail_every_read(command, mode))
+
+
+#: Commands that look at the whole process, and how many of their reads fail.
+SEARCHES = {
+    "go-map-scan -json": 64,
+    "go-map-scan -quick": 12,
+    "go-map-scan -pprof {}/scan.pb.gz": 12,
+    "go-map-snapshot -scan -o {}/scan.json.gz": 12,
+    "go-map-pprof -json": 50,
+    "go-map-pprof -o {}/heap.pb.gz": 12,
+    "go-map-pprof goroutine": 12,
+    "go-map-snapshot -o {}/maps.json main.nine main.crowded": 12,
+    "go-map-timeline main.nine -o {}/line.json": 12,
+    "go-map-writers -json": 24,
+    "go-map-writers -quick": 24,
+    "python: found(top=3)": 5,
+}
+
+
+@pytest.mark.parametrize("command", SEARCHES)
+def test_whichever_read_of_a_search_fails_its_answer_is_right_or_flagged(
+    zoo: Zoo, command: str
+) -> None:
+    found = zoo.fail_every_read(command, "page", most=SEARCHES[command], check=8)
+    judge(found, KNOWN.get(command, ""))
