@@ -19,10 +19,12 @@ pub use pclntab::{
 pub use record::{Place, Record};
 pub use variables::{ClosureVariable, GlobalVariable, Variable, VariablePlace};
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use once_cell::unsync::OnceCell;
@@ -78,6 +80,7 @@ pub struct Binary {
     symbols: OnceCell<HashMap<String, u64>>,
     dwarf: OnceCell<Option<Dwarf>>,
     compressed: OnceCell<bool>,
+    records: RefCell<HashMap<String, Option<Rc<Record>>>>,
 }
 
 impl Binary {
@@ -106,6 +109,7 @@ impl Binary {
                 symbols: OnceCell::new(),
                 dwarf: OnceCell::new(),
                 compressed: OnceCell::new(),
+                records: RefCell::default(),
             }
         })
     }
@@ -177,6 +181,27 @@ impl Binary {
             let at = producer.find("go1.").or_else(|| producer.find("devel"))?;
             GoVersion::parse(producer.get(at..)?.split(';').next()?.trim())
         })
+    }
+
+    /// The minor number of the Go release that built it, 26 for go1.26.6, if it is known.
+    #[must_use]
+    pub fn minor(&self) -> Option<u16> {
+        self.version()?.release.map(|release| release.minor)
+    }
+
+    /// The struct `runtime.name` of the runtime in this executable ([`Record::find`]), looked for
+    /// once.
+    #[must_use]
+    pub fn record(&self, name: &str) -> Option<Rc<Record>> {
+        if let Some(known) = self.records.borrow().get(name) {
+            return known.clone();
+        }
+        let found =
+            Record::find(name, self.dwarf(), (self.abi, self.arch), self.minor()).map(Rc::new);
+        self.records
+            .borrow_mut()
+            .insert(name.to_owned(), found.clone());
+        found
     }
 
     /// The identity that Go's linker notes: the desc of `.note.go.buildid`

@@ -155,19 +155,15 @@ fn looks_like_pc_header(abi: Abi, bytes: &[u8]) -> bool {
 /// A sentence that says what is missing.
 pub fn first_module(binary: &Binary, memory: &dyn Memory, bias: u64) -> Result<Module, String> {
     let abi = binary.abi();
-    let minor = binary
-        .version()
-        .and_then(|version| Some(version.release?.minor));
-    let record = Record::find("moduledata", binary.dwarf(), (abi, binary.arch()), minor)
-        .ok_or_else(|| {
-            format!(
-                "the runtime's module table is not known for {} on {}",
-                binary
-                    .version()
-                    .map_or("an unknown Go release".into(), |version| version.text),
-                binary.arch().unwrap_or("this architecture"),
-            )
-        })?;
+    let record = binary.record("moduledata").ok_or_else(|| {
+        format!(
+            "the runtime's module table is not known for {} on {}",
+            binary
+                .version()
+                .map_or("an unknown Go release".into(), |version| version.text),
+            binary.arch().unwrap_or("this architecture"),
+        )
+    })?;
     let found = |address: u64| {
         Module::read(memory, abi, &record, address)
             .ok()
@@ -218,12 +214,8 @@ pub fn first_module(binary: &Binary, memory: &dyn Memory, bias: u64) -> Result<M
 #[must_use]
 pub fn modules(binary: &Binary, memory: &dyn Memory, first: Module) -> Vec<Module> {
     let abi = binary.abi();
-    let minor = binary
-        .version()
-        .and_then(|version| Some(version.release?.minor));
     let mut all = vec![first];
-    let Some(record) = Record::find("moduledata", binary.dwarf(), (abi, binary.arch()), minor)
-    else {
+    let Some(record) = binary.record("moduledata") else {
         return all;
     };
     while let Some(last) = all.last().filter(|last| last.next != 0) {

@@ -166,10 +166,7 @@ impl GoroutineReader {
     /// When the release is not known, or the target is not 64-bit little-endian.
     pub fn new(types: &Types) -> Result<Self, HeapError> {
         let layout = Layout::of(types)?;
-        let minor = types
-            .binary()
-            .version()
-            .and_then(|version| Some(version.release?.minor));
+        let minor = types.binary().minor();
         let kept = kept(types, layout.abi, minor);
         Self::with(layout, kept)
     }

@@ -241,9 +241,7 @@ impl RawG {
 impl Layout {
     pub(super) fn of(types: &Types) -> Result<Self, HeapError> {
         let binary = types.binary();
-        let minor = binary
-            .version()
-            .and_then(|version| Some(version.release?.minor));
+        let minor = binary.minor();
         Self::find(binary.dwarf(), (binary.abi(), binary.arch()), minor)
     }
 

@@ -103,9 +103,9 @@ pub struct Heap {
     abi: Abi,
     address: u64,
     located: Located,
-    mheap: Record,
-    mspan: Record,
-    arena: Record,
+    mheap: Rc<Record>,
+    mspan: Rc<Record>,
+    arena: Rc<Record>,
     /// Bytes of an mspan that are read.
     mspan_len: usize,
     arena_base: u64,
@@ -150,14 +150,12 @@ impl Heap {
         let binary = types.binary();
         let abi = binary.abi();
         let unknown = |what: &str| HeapError::Unknown(what.to_owned());
-        let minor = binary
-            .version()
-            .and_then(|version| Some(version.release?.minor));
         if abi != Abi::LE64 && binary.dwarf().is_none() {
             return Err(unknown(Record::UNDECLARED));
         }
         let record = |name: &str| {
-            Record::find(name, binary.dwarf(), (abi, binary.arch()), minor)
+            binary
+                .record(name)
                 .ok_or_else(|| HeapError::Unknown(format!("runtime.{name} is not known")))
         };
         let (mheap, mspan, arena) = (record("mheap")?, record("mspan")?, record("heapArena")?);

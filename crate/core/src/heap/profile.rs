@@ -3,6 +3,7 @@
 //! runtime/mprof.go: `bucket`; runtime/mgcmark.go: `markrootSpans`).
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::{HeapError, HeapSpan, State};
 use crate::binary::Record;
@@ -45,13 +46,13 @@ const CLEANUPS: u64 = 512;
 /// Where the fields lie, and which number is which kind.
 struct Layout {
     abi: Abi,
-    special: Record,
+    special: Rc<Record>,
     /// Where what follows a `special` begins.
     data: u64,
     /// Words of a cleanup that can be pointers.
     cleanup_words: u64,
     kinds: Kinds,
-    bucket: Option<Record>,
+    bucket: Option<Rc<Record>>,
 }
 
 /// The numbers of the kinds that are used; `None` if the release lacks it.
@@ -104,11 +105,8 @@ impl Layout {
     fn of(types: &Types) -> Result<Self, HeapError> {
         let binary = types.binary();
         let abi = binary.abi();
-        let minor = binary
-            .version()
-            .and_then(|version| Some(version.release?.minor));
         let unknown = || HeapError::Unknown("runtime.special is not known".to_owned());
-        let find = |name: &str| Record::find(name, binary.dwarf(), (abi, binary.arch()), minor);
+        let find = |name: &str| binary.record(name);
         let special = find("special").ok_or_else(unknown)?;
         let fields = ["next", "offset", "kind"];
         let len = special.span_of(&fields);
@@ -129,7 +127,7 @@ impl Layout {
                 cleanup: constant("Cleanup"),
             }
         } else {
-            Kinds::of_release(minor.ok_or_else(unknown)?)
+            Kinds::of_release(binary.minor().ok_or_else(unknown)?)
         };
         // One function up to go1.25, then what calls it, the function and its argument.
         let cleanup_words = find("specialCleanup")
@@ -477,10 +475,7 @@ fn queued(
     defects: &mut Defects,
 ) -> Result<(), ReadError> {
     let binary = types.binary();
-    let minor = binary
-        .version()
-        .and_then(|version| Some(version.release?.minor));
-    let find = |name: &str| Record::find(name, binary.dwarf(), (layout.abi, binary.arch()), minor);
+    let find = |name: &str| binary.record(name);
     let address = |name: &str| {
         let linked = binary
             .symbol(name)
@@ -629,10 +624,10 @@ mod tests {
         Layout {
             abi: Abi::LE64,
             data: special.size.next_multiple_of(8),
-            special,
+            special: Rc::new(special),
             cleanup_words: 1,
             kinds: Kinds::of_release(minor),
-            bucket: Some(record("bucket")),
+            bucket: Some(Rc::new(record("bucket"))),
         }
     }
 

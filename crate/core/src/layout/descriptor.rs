@@ -37,10 +37,7 @@ pub fn descriptor_layout(types: &Types, address: u64) -> Result<MapLayout, TypeE
         return Err(fail(Record::UNDECLARED.into()));
     }
     let map = types.map_descriptor(address)?;
-    let minor = types
-        .binary()
-        .version()
-        .and_then(|version| Some(version.release?.minor));
+    let minor = types.binary().minor();
     let form = form(abi, &map, minor)
         .ok_or_else(|| fail("its descriptor has none of the forms of go1.21 to go1.27".into()))?;
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -28,10 +28,7 @@ pub fn map_layout(types: &Types, map_type: &Type) -> Result<MapLayout, TypeError
         .binary()
         .dwarf()
         .ok_or_else(|| fail("no debug information".into()))?;
-    let minor = types
-        .binary()
-        .version()
-        .and_then(|version| Some(version.release?.minor));
+    let minor = types.binary().minor();
     let reader = Structs {
         dwarf,
         abi: types.binary().abi(),

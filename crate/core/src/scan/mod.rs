@@ -284,11 +284,7 @@ pub fn scan(
 
 /// The minor number of the release; the newest stands for one that is not known.
 fn minor(types: &Types) -> u16 {
-    types
-        .binary()
-        .version()
-        .and_then(|version| Some(version.release?.minor))
-        .unwrap_or(u16::MAX)
+    types.binary().minor().unwrap_or(u16::MAX)
 }
 
 fn run(

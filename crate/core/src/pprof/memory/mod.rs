@@ -135,12 +135,9 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn record(&self, name: &str, fields: &[&str]) -> Result<Record, HeapError> {
-        let binary = self.types.binary();
-        let minor = binary
-            .version()
-            .and_then(|version| Some(version.release?.minor));
-        Record::find(name, binary.dwarf(), (self.abi, binary.arch()), minor)
+    fn record(&self, name: &str, fields: &[&str]) -> Result<Rc<Record>, HeapError> {
+        let record = self.types.binary().record(name);
+        record
             .filter(|record| fields.iter().all(|field| record.field(field).is_some()))
             .filter(|record| record.size <= 4096)
             .ok_or_else(|| HeapError::Unknown(format!("runtime.{name} is not known")))
@@ -425,11 +422,7 @@ impl<'a> Reader<'a> {
         }
         // Since go1.22 the process notes both clocks when it begins, in front of the value
         // (runtime/runtime.go, ticksType).
-        let minor = self
-            .types
-            .binary()
-            .version()
-            .and_then(|version| Some(version.release?.minor));
+        let minor = self.types.binary().minor();
         let (Some(clock), Some(at), Some(0), Some(22..)) = (clock, at, known, minor) else {
             return Ok(None);
         };
