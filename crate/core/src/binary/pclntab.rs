@@ -975,9 +975,11 @@ impl Tables {
         Some(String::from_utf8_lossy(self.name(at)?).into_owned())
     }
 
+    /// No function of Go's has an empty name: there the table is damaged.
     fn name(&self, at: u32) -> Option<&[u8]> {
         let rest = self.names.get(at as usize..)?;
-        rest.split(|byte| *byte == 0).next()
+        let name = rest.split(|byte| *byte == 0).next()?;
+        (!name.is_empty()).then_some(name)
     }
 
     fn name_is(&self, at: u32, name: &str) -> bool {

@@ -131,10 +131,12 @@ impl Descriptors<'_> {
             return Ok(None);
         };
         let name = self.name_at(self.base.wrapping_add(offset))?;
-        Ok(name.map(|name| match name.strip_prefix('*') {
+        let name = name.map(|name| match name.strip_prefix('*') {
             Some(plain) if head.tflag & TFLAG_EXTRA_STAR != 0 => plain.to_owned(),
             _ => name,
-        }))
+        });
+        // No type has an empty one: what is read there is none.
+        Ok(name.filter(|name| !name.is_empty()))
     }
 
     /// The name, spelled out from its parts where the type was made at run time
