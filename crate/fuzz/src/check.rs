@@ -39,6 +39,24 @@ pub(crate) fn ways(data: &[u8], all: usize) -> Range<usize> {
     one..one + 1
 }
 
+/// One input of `n`, as its bytes have it: for what takes much longer than all else.
+pub(crate) fn one_of(data: &[u8], n: u32) -> bool {
+    let sum = data.iter().fold(0_u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u32::from(*byte))
+    });
+    THOROUGH.get() || sum.is_multiple_of(n)
+}
+
+/// A part of `all`, which bytes of the input choose: other inputs look at the rest.
+pub(crate) fn part<T>(data: &[u8], all: Vec<T>, most: usize) -> impl Iterator<Item = T> {
+    let from = data.iter().map(|byte| usize::from(*byte)).sum::<usize>();
+    let skipped = match all.len() > most {
+        true => from % (all.len() - most + 1),
+        false => 0,
+    };
+    all.into_iter().skip(skipped).take(most)
+}
+
 /// Whether a terminal would obey a character, or show it where it is not.
 fn obeyed(c: char) -> bool {
     c.is_control()

@@ -2,6 +2,7 @@
 //! is read from a process.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use gomapscope_core::answer::{answer, answer_scan, search};
@@ -21,7 +22,7 @@ use gomapscope_core::target::{Map, Target};
 
 use crate::check;
 use crate::events::look;
-use crate::recorded::{Bytes, Recorded};
+use crate::recorded::{Bytes, Recorded, byte_of};
 
 const RECORDINGS: [&[u8]; 2] = [
     include_bytes!("../seeds/go1.22.process.gz"),
@@ -30,18 +31,55 @@ const RECORDINGS: [&[u8]; 2] = [
 
 thread_local! {
     static RECORDED: [OnceCell<Recorded>; 2] = const { [OnceCell::new(), OnceCell::new()] };
+    static WARM: [OnceCell<Warm>; 2] = const { [OnceCell::new(), OnceCell::new()] };
+}
+
+/// A process that a session has looked at before: types and layouts are known.
+struct Warm {
+    target: Rc<Target>,
+    maps: Vec<(Map, Vec<(u64, u64)>)>,
+}
+
+impl Warm {
+    fn up(recorded: &Recorded) -> Self {
+        let target = target(recorded);
+        let look = |map: &Map| {
+            for way in 0..LINES.len() {
+                told(&[], map, way..way + 1);
+            }
+        };
+        let maps = recorded.maps.iter().map(|(address, name)| {
+            let map = Map::new(Rc::clone(&target), *address, name, "m").expect("a sound map");
+            look(&map);
+            // Once more, for what is read of the map alone.
+            target.invalidate();
+            let parts = recorded.memory.read_by(|| look(&map));
+            (map, parts)
+        });
+        Self {
+            maps: maps.collect(),
+            target,
+        }
+    }
 }
 
 /// A byte for the process, then what is done to it, 8 bytes each.
 fn changed(data: &[u8], look: impl FnOnce(&Recorded)) {
+    recorded(data, |recorded, edits| {
+        recorded.edit(edits);
+        look(recorded);
+    });
+}
+
+/// Lends the process that the first byte is for, and the other bytes.
+pub(crate) fn recorded(data: &[u8], look: impl FnOnce(&Recorded, &[u8])) {
     let [which, edits @ ..] = data else {
         return;
     };
     let which = usize::from(*which) % RECORDINGS.len();
     RECORDED.with(|all| {
         let recorded = all[which].get_or_init(|| Recorded::open(RECORDINGS[which]));
-        recorded.edit(edits);
-        look(recorded);
+        look(recorded, edits);
         recorded.memory.restore();
     });
 }
@@ -63,14 +101,38 @@ const LINES: [(&str, &str); 7] = [
     ("go-map-layout", "m"),
 ];
 
-/// Map by map: figures, buckets, entries, layouts, one key.
+/// One map at a stop of a session: figures, buckets, entries, layout, one key. The first byte's
+/// upper bits are for the map, and what is changed is what is read of it.
 pub(crate) fn maps(data: &[u8]) {
+    if check::one_of(data, 256) {
+        return unknown_maps(data);
+    }
+    recorded(data, |recorded, edits| {
+        let which = usize::from(data[0]);
+        WARM.with(|all| {
+            let warm = all[which % RECORDINGS.len()].get_or_init(|| Warm::up(recorded));
+            let (map, parts) = &warm.maps[which / RECORDINGS.len() % warm.maps.len()];
+            let whole: u64 = parts.iter().map(|(_, len)| len).sum();
+            recorded.edit_in(edits, |index| match index & 1 {
+                // As often the header as all else.
+                0 => map.address() + (index >> 1) % 64,
+                _ => byte_of(parts, (index >> 1) % whole.max(1)),
+            });
+            warm.target.invalidate();
+            told(data, map, check::ways(data, LINES.len()));
+            bounded(recorded);
+        });
+    });
+}
+
+/// Map by map of a process that is seen for the first time.
+fn unknown_maps(data: &[u8]) {
     changed(data, |recorded| {
         let target = target(recorded);
         let ways = check::ways(data, recorded.maps.len());
         for (address, name) in &recorded.maps[ways] {
             match Map::new(Rc::clone(&target), *address, name, "m") {
-                Ok(map) => told(data, &map),
+                Ok(map) => told(data, &map, check::ways(data, LINES.len())),
                 Err(error) => check::error(error),
             }
             match expression::find(&target, &format!("{address:#x}"), None) {
@@ -82,13 +144,13 @@ pub(crate) fn maps(data: &[u8]) {
     });
 }
 
-fn told(data: &[u8], map: &Map) {
+fn told(data: &[u8], map: &Map, ways: Range<usize>) {
     let walked = map.walk(&mut CountOnly);
     let live = walked.live();
     if walked.exact() {
         assert_eq!(live, walked.len);
     }
-    let mut lines: Vec<(&str, String)> = LINES[check::ways(data, LINES.len())]
+    let mut lines: Vec<(&str, String)> = LINES[ways]
         .iter()
         .map(|(command, line)| (*command, (*line).to_owned()))
         .collect();
@@ -181,7 +243,7 @@ pub(crate) fn runtime(data: &[u8]) {
 }
 
 /// What was read is in proportion to what there is, whatever it claims.
-fn bounded(recorded: &Recorded) {
+pub(crate) fn bounded(recorded: &Recorded) {
     let (reads, bytes) = recorded.memory.work.get();
     assert!(reads < 400_000, "{reads} reads");
     assert!(bytes < 1 << 30, "{bytes} bytes read");

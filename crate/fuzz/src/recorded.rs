@@ -22,6 +22,8 @@ pub(crate) struct Bytes {
     held: RefCell<Vec<u8>>,
     /// What was changed: where in `held`, the byte before.
     changed: RefCell<Vec<(usize, u8)>>,
+    /// What is read, while that is asked for: where, how many.
+    log: RefCell<Option<Vec<(u64, u64)>>>,
     /// Reads, and bytes read.
     pub(crate) work: Cell<(u64, u64)>,
 }
@@ -49,6 +51,16 @@ impl Bytes {
         }
     }
 
+    /// What `act` reads, in parts.
+    pub(crate) fn read_by(&self, act: impl FnOnce()) -> Vec<(u64, u64)> {
+        self.log.replace(Some(Vec::new()));
+        act();
+        let mut log = self.log.take().unwrap_or_default();
+        log.sort_unstable();
+        log.dedup();
+        log
+    }
+
     /// Puts all bytes back, and forgets what was read.
     pub(crate) fn restore(&self) {
         let mut held = self.held.borrow_mut();
@@ -64,6 +76,9 @@ impl Memory for Bytes {
         let (reads, bytes) = self.work.get();
         let len = buffer.len();
         self.work.set((reads + 1, bytes + len as u64));
+        if let Some(log) = &mut *self.log.borrow_mut() {
+            log.push((address, len as u64));
+        }
         let fault = || ReadError::fault(address, len);
         let held = self.held.borrow();
         let mut done = 0;
@@ -152,25 +167,24 @@ impl Recorded {
 
     /// The address of byte `index` of what is read by itself.
     fn hot(&self, index: u64) -> u64 {
-        let mut index = index % self.hot_len;
-        for (start, len) in &self.hot {
-            match index.checked_sub(*len) {
-                Some(rest) => index = rest,
-                None => return start + index,
-            }
-        }
-        0
+        byte_of(&self.hot, index % self.hot_len)
     }
 
-    /// Changes memory as `edits` say, 8 bytes each: how, where (3 bytes), with what (4 bytes).
+    /// Changes memory as `edits` say, 8 bytes each: how, where (3 bytes), with what (4 bytes);
+    /// anywhere in what is read by itself.
     pub(crate) fn edit(&self, edits: &[u8]) {
+        self.edit_in(edits, |index| self.hot(index));
+    }
+
+    /// The same in what `place` makes of the three bytes.
+    pub(crate) fn edit_in(&self, edits: &[u8], place: impl Fn(u64) -> u64) {
         for edit in edits.chunks_exact(8).take(24) {
             let &[how, a, b, c, ref value @ ..] = edit else {
                 continue;
             };
             let index = u64::from(u32::from_le_bytes([a, b, c, 0]));
             let value = u32::from_le_bytes(value.try_into().expect("four bytes"));
-            let address = self.hot(index);
+            let address = place(index);
             let word = address & !7;
             let bit = 1_u64 << (value & 63);
             match how % 8 {
@@ -199,4 +213,15 @@ impl Recorded {
             }
         }
     }
+}
+
+/// The address of byte `index` of these parts: where, how many.
+pub(crate) fn byte_of(parts: &[(u64, u64)], mut index: u64) -> u64 {
+    for (start, len) in parts {
+        match index.checked_sub(*len) {
+            Some(rest) => index = rest,
+            None => return start + index,
+        }
+    }
+    0
 }

@@ -101,9 +101,11 @@ replays! {
     instructions
     pprof_proto
     pprof_text
+    process_functions
     process_maps
     process_runtime
     process_scan
+    process_types
     ring
     ring_page
     snapshot
