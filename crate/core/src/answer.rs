@@ -1,15 +1,19 @@
 //! What each command does with its maps: the walk, then text or JSON, in
 //! portions through the caller's writer.
 
+mod batch;
+
 use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 
+use batch::Batch;
 use serde::Serialize;
 
 use crate::command::{Command, Limit, Only, Request};
 use crate::events::{EventFileError, EventReader, Summary};
 use crate::exectrace::{self, LogRow};
-use crate::gotype::{Kind, Limits, Type, go_float, go_quote};
+use crate::gotype::{Kind, Limits, Printer, Type, TypeRef, go_float, go_quote};
 use crate::heap::ThreadRegisters;
 use crate::map::{Flow, Unit, UnitKind, Visitor, Walk};
 use crate::metrics::{BucketRow, Entry, HeatCell, LayoutReport, Stats, layout_report};
@@ -21,7 +25,7 @@ use crate::report::{
 use crate::save::{self, NewFile};
 use crate::scan::{Filter, ScanReport};
 use crate::snapshot;
-use crate::target::{Map, ScanWanted, Scanned, Target, TargetError};
+use crate::target::{Map, ScanWanted, Scanned, Side, Target, TargetError};
 use crate::writers::{self, Writers};
 
 /// Rows that are rendered at once.
@@ -884,7 +888,7 @@ fn list_entries(
     key: Option<&KeyMatch>,
     (first, limit): (u64, Option<u64>),
     values: Limits,
-    mut emit: impl FnMut(&EntryAt) -> Flow,
+    mut emit: impl FnMut(&mut EntryAt) -> Flow,
 ) -> (u64, u64, Walk) {
     let printer = map.target().printer(values);
     // A key is compared whole, whatever a listing would cut of it.
@@ -895,8 +899,18 @@ fn list_entries(
         _ => return (0, 0, map.walk(&mut crate::map::CountOnly)),
     };
     let abi = map.target().binary().abi();
+    let described = |at| map.target().types().get(at).ok();
+    let types = described(key_type).zip(described(elem_type));
+    let mut batch = match (key, &types) {
+        (None, Some((key, elem))) => Batch::new(&printer, key, elem),
+        _ => None,
+    };
     let mut matched = 0;
     let mut shown = 0;
+    let mut emit = |entry: &mut EntryAt| {
+        shown += 1;
+        emit(entry)
+    };
     let mut text = String::new();
     // One for all: its texts keep their room.
     let mut found = EntryAt {
@@ -908,20 +922,24 @@ fn list_entries(
         key_address: 0,
         elem_address: 0,
     };
-    let walk = map.entries(|key_side, elem_side| {
+    let mut walk = map.entries(|key_side, elem_side| {
         let wanted =
             |matched: u64| matched >= first && limit.is_none_or(|limit| matched - first < limit);
-        let print = |printer: &crate::gotype::Printer<'_>,
-                     side: &crate::target::Side<'_>,
-                     at,
-                     out: &mut String| match &side.bytes {
-            Ok(bytes) => printer.print(at, bytes, out),
-            Err(error) => {
+        let print = |printer: &Printer<'_>,
+                     side: &Side<'_>,
+                     (at, described): (TypeRef, Option<&Rc<Type>>),
+                     out: &mut String| match (&side.bytes, described) {
+            (Ok(bytes), Some(described)) => printer.print_described(described, bytes, out),
+            (Ok(bytes), None) => printer.print(at, bytes, out),
+            (Err(error), _) => {
                 out.push('<');
                 out.push_str(&error.to_string());
                 out.push('>');
             }
         };
+        let (key_described, elem_described) = types.as_ref().map(|(key, elem)| (key, elem)).unzip();
+        let key_type = (key_type, key_described);
+        let elem_type = (elem_type, elem_described);
         if let Some(wanted_key) = key {
             if let (Some(wanted_len), Ok(bytes)) = (wanted_key.string_len, &key_side.bytes) {
                 let len = abi.pointer_at(bytes, usize::from(abi.pointer_size));
@@ -944,7 +962,18 @@ fn list_entries(
                 _ => Flow::Continue,
             };
         }
-        shown += 1;
+        if let Some(batch) = &mut batch {
+            if batch.take(&key_side, &elem_side) {
+                return match batch.is_full() {
+                    true => batch.print(&mut found, &mut emit),
+                    false => Flow::Continue,
+                };
+            }
+            // Those before it come first.
+            if batch.print(&mut found, &mut emit) == Flow::Stop {
+                return Flow::Stop;
+            }
+        }
         let entry = &mut found.entry;
         entry.key.clear();
         entry.elem.clear();
@@ -953,8 +982,12 @@ fn list_entries(
         entry.address = key_side.slot;
         found.key_address = key_side.address;
         found.elem_address = elem_side.address;
-        emit(&found)
+        emit(&mut found)
     });
+    if let Some(mut batch) = batch {
+        batch.print(&mut found, &mut emit);
+        walk.interrupted |= batch.interrupted;
+    }
     (matched, shown, walk)
 }
 
@@ -1012,11 +1045,7 @@ fn entries<E>(request: &Request, map: &Map, look: &Look, write: Write<'_, E>) ->
     let (matched, shown, walk) =
         list_entries(map, key.as_ref(), (0, limit), look.values, |entry| {
             match waiting.get_mut(filled) {
-                Some(place) => {
-                    place.key.clone_from(&entry.entry.key);
-                    place.elem.clone_from(&entry.entry.elem);
-                    place.address = entry.entry.address;
-                }
+                Some(place) => std::mem::swap(place, &mut entry.entry),
                 None => waiting.push(entry.entry.clone()),
             }
             filled += 1;

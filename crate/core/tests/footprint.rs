@@ -84,11 +84,17 @@ impl EndlessSwiss {
         1 << self.depth
     }
 
-    /// The bytes that are read of a list of records: they begin with one of them.
+    /// The bytes that are read of a list of records.
     fn records(buffer: &mut [u8], offset: u64, record: u64, write: impl Fn(u64, &mut [u8])) {
-        assert_eq!(offset % record, 0);
-        for (number, bytes) in (offset / record..).zip(buffer.chunks_mut(record as usize)) {
-            write(number, bytes);
+        let (mut number, mut skip) = (offset / record, (offset % record) as usize);
+        let mut rest = buffer;
+        let mut whole = vec![0; record as usize];
+        while !rest.is_empty() {
+            whole.fill(0);
+            write(number, &mut whole);
+            let (part, behind) = rest.split_at_mut(rest.len().min(whole.len() - skip));
+            part.copy_from_slice(&whole[skip..skip + part.len()]);
+            (number, skip, rest) = (number + 1, 0, behind);
         }
     }
 }

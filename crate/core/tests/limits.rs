@@ -68,6 +68,23 @@ fn overflow_buckets_outside_the_array_are_read_by_runs_of_pages() {
 }
 
 #[test]
+fn overflow_buckets_far_apart_are_read_in_the_order_of_their_addresses() {
+    // More than are kept at once, and more than one read holds.
+    let mut map = ClassicMap::new(LE64, BYTES, 17);
+    for link in 0..100_000 {
+        map = map.overflow(
+            (link * 7919) % (1 << 17),
+            Place::Outside,
+            [Slot::Live(1); 8],
+        );
+    }
+    let built = map.build();
+    let [_, counting] = reads(&built);
+    // 4 MiB of array, and 100,000 times 80 bytes, or 8 MiB; and each 4096th by itself.
+    assert!(counting <= 4 + 8 + 24 + 8, "{counting} reads");
+}
+
+#[test]
 fn small_tables_are_read_many_at_a_time() {
     let tables = (0..1024)
         .map(|number| TableOf::new(10, 64, 40, number * 100))

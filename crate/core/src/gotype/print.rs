@@ -89,6 +89,25 @@ impl Printer<'_> {
         .value(at, bytes, 0);
     }
 
+    /// [`Printer::print`] of a type that is at hand.
+    pub fn print_described(&self, described: &Type, bytes: &[u8], out: &mut String) {
+        Writer {
+            printer: self,
+            start: out.len(),
+            out,
+        }
+        .sized(described, bytes, 0);
+    }
+
+    /// Appends a string of `len` bytes of which `read` are at hand: the first ones, if not
+    /// all.
+    pub fn string(read: &[u8], len: u64, out: &mut String) {
+        go_quote(read, out);
+        if (read.len() as u64) < len {
+            out.push_str("...");
+        }
+    }
+
     /// The descriptor behind the first word of an interface: that word itself in
     /// an `interface {}`, a field of the itab otherwise.
     fn descriptor(&self, word: u64, empty: bool) -> Result<u64, ReadError> {
@@ -121,6 +140,11 @@ impl Writer<'_, '_, '_> {
         let _ = self.out.write_fmt(arguments);
     }
 
+    /// As `put` would: of a listing's time this would be the most.
+    fn number(&mut self, value: impl itoa::Integer) {
+        self.out.push_str(itoa::Buffer::new().format(value));
+    }
+
     fn full(&self) -> bool {
         self.out.len() - self.start > self.printer.limits.total
     }
@@ -131,14 +155,16 @@ impl Writer<'_, '_, '_> {
 
     fn value(&mut self, at: TypeRef, bytes: &[u8], depth: u32) {
         match self.printer.types.get(at) {
-            Ok(described) => {
-                let size = usize::try_from(described.size).unwrap_or(usize::MAX);
-                match bytes.get(..size) {
-                    Some(bytes) => self.described(&described, bytes, depth),
-                    None => self.put(format_args!("<value cut short>")),
-                }
-            }
+            Ok(described) => self.sized(&described, bytes, depth),
             Err(error) => self.put(format_args!("<{error}>")),
+        }
+    }
+
+    fn sized(&mut self, described: &Type, bytes: &[u8], depth: u32) {
+        let size = usize::try_from(described.size).unwrap_or(usize::MAX);
+        match bytes.get(..size) {
+            Some(bytes) => self.described(described, bytes, depth),
+            None => self.put(format_args!("<value cut short>")),
         }
     }
 
@@ -162,9 +188,9 @@ impl Writer<'_, '_, '_> {
             Kind::Int => {
                 let raw = abi.uint(bytes);
                 let unused = 64 - 8 * bytes.len().clamp(1, 8);
-                self.put(format_args!("{}", ((raw << unused) as i64) >> unused));
+                self.number(((raw << unused) as i64) >> unused);
             }
-            Kind::Uint => self.put(format_args!("{}", abi.uint(bytes))),
+            Kind::Uint => self.number(abi.uint(bytes)),
             Kind::Uintptr => self.put(format_args!("{:#x}", abi.uint(bytes))),
             Kind::Float => self
                 .out
@@ -228,12 +254,7 @@ impl Writer<'_, '_, '_> {
         }
         let mut bytes = vec![0; cut as usize];
         match self.printer.memory.read(address, &mut bytes) {
-            Ok(()) => {
-                go_quote(&bytes, self.out);
-                if cut < len {
-                    self.out.push_str("...");
-                }
-            }
+            Ok(()) => Printer::string(&bytes, len, self.out),
             Err(error) => self.unreadable(&error),
         }
     }

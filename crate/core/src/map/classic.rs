@@ -9,7 +9,10 @@ use super::{
     Block, BlockKind, ClassicFacts, Counts, End, Flow, Shape, Slots, Unit, UnitKind, Visitor, Walk,
 };
 use crate::layout::{Hmap, MapLayout};
-use crate::memory::{AddressHash, BlockCache, Memory, READ_MAX, ReadError, Span, read_available};
+use crate::memory::{
+    AddressHash, BlockCache, GAP_MAX, Memory, PAGE, READ_MAX, RangeReader, ReadError, Span,
+    read_available,
+};
 
 const WRITING: u64 = 4;
 const SAME_SIZE_GROW: u64 = 8;
@@ -59,6 +62,11 @@ const BRIEFS: u64 = 1 << 21;
 /// largest that the compiler makes.
 const BRIEF_RUNS: u64 = 1 << 14;
 
+/// Links of main buckets are kept until there are so many (3 MiB of them), or no more:
+/// overflow buckets that were allocated one by one lie in the order in which chains grew,
+/// and are read in that of their addresses.
+const LINKS: usize = 1 << 16;
+
 /// States and link of a bucket.
 type Brief = (u64, u64);
 
@@ -69,8 +77,8 @@ struct Link {
     bucket: u64,
     /// The overflow bucket's address.
     next: u64,
-    /// Its number among the preallocated ones, and what is known of it.
-    brief: Option<(u64, Brief)>,
+    /// Where that is, and what is known of it.
+    brief: Option<(Place, Brief)>,
 }
 
 /// Where an overflow pointer leads.
@@ -221,7 +229,7 @@ struct Walker<'a> {
     unit: Vec<u8>,
     /// Walk index of the bucket whose chain is walked.
     chain_start: u64,
-    /// Main buckets with an overflow bucket. Kept for its room.
+    /// Main buckets with an overflow bucket whose chains come later.
     links: Vec<Link>,
 }
 
@@ -313,7 +321,6 @@ impl Walker<'_> {
         walk: &mut Walk,
     ) -> Result<(), End> {
         let unit = self.layout.unit_size;
-        let per_read = (READ_MAX / unit).max(1) as u64;
         if start.checked_add(len.saturating_mul(unit as u64)).is_none() {
             walk.defects.push(
                 "absurd-array",
@@ -324,6 +331,21 @@ impl Walker<'_> {
             );
             return Ok(());
         }
+        self.portions(start, len, old, counts, walk)?;
+        self.chains(counts, walk)
+    }
+
+    /// The same, less the chains that are kept for later.
+    fn portions(
+        &mut self,
+        start: u64,
+        len: u64,
+        old: bool,
+        counts: &mut Counts,
+        walk: &mut Walk,
+    ) -> Result<(), End> {
+        let unit = self.layout.unit_size;
+        let per_read = per_read(unit);
         let mut scratch = Vec::new();
         let memory = self.memory;
         let mut first = 0;
@@ -345,6 +367,9 @@ impl Walker<'_> {
                         return Ok(());
                     }
                 }
+            }
+            if self.links.len() >= LINKS {
+                self.chains(counts, walk)?;
             }
             self.done += size as u64;
             first += take;
@@ -418,6 +443,7 @@ impl Walker<'_> {
         // Their chains come after all buckets: a loop without detours lets the
         // processor read ahead.
         let mut links = std::mem::take(&mut self.links);
+        let before = links.len();
         let mut ended = Ok(());
         let mut position = 0;
         loop {
@@ -447,20 +473,24 @@ impl Walker<'_> {
             position += 1;
         }
         let tallied = counts.add_tally(tally);
-        let without_chain = tallied.saturating_sub(links.len() as u64);
+        let without_chain = tallied.saturating_sub((links.len() - before) as u64);
         if without_chain > 0 {
             self.chain_of(0, without_chain);
         }
-        if ended.is_ok() {
-            ended = self.chains(&mut links, counts, walk);
-        }
+        self.links = links;
+        ended
+    }
+
+    /// The chains of the links that are kept, for a counting walk.
+    fn chains(&mut self, counts: &mut Counts, walk: &mut Walk) -> Result<(), End> {
+        let mut links = std::mem::take(&mut self.links);
+        let ended = self.chains_of(&mut links, counts, walk);
         links.clear();
         self.links = links;
         ended
     }
 
-    /// The chains of main buckets, for a counting walk.
-    fn chains(
+    fn chains_of(
         &mut self,
         links: &mut [Link],
         counts: &mut Counts,
@@ -468,11 +498,19 @@ impl Walker<'_> {
     ) -> Result<(), End> {
         // Chains lead all over the tail: looked up one after the other, with nothing
         // between, the processor waits for many of them at a time.
-        for link in &mut *links {
-            if let Place::Tail(number) = self.place(link.next) {
-                link.brief = self.brief(number)?.map(|brief| (number, brief));
+        let mut outside = Vec::new();
+        for (index, link) in links.iter_mut().enumerate() {
+            match self.place(link.next) {
+                Place::Tail(number) => {
+                    link.brief = self
+                        .brief(number)?
+                        .map(|brief| (Place::Tail(number), brief));
+                }
+                Place::Outside => outside.push((link.next, index as u32)),
+                Place::Wrong => {}
             }
         }
+        self.briefs_outside(links, outside)?;
         let mut tally = Tally::default();
         let mut single = 0;
         let mut ended = Ok(());
@@ -480,15 +518,19 @@ impl Walker<'_> {
             let mut at = (0, 0);
             let mut next = link.next;
             // What is not as usual takes the long way from the start.
-            if let Some((number, (states, after))) = link.brief
+            if let Some((place, (states, after))) = link.brief
                 && self.overflow_seen < self.overflow_max
                 && !(self.overflow_seen + 1).is_multiple_of(4096)
                 && Tally::sound(states)
-                && self.first_in_tail(number)
+                && self.first_visit(next, place)
             {
                 tally.tophash(states);
                 self.overflow_seen += 1;
                 self.facts.overflow += 1;
+                if matches!(place, Place::Outside) {
+                    self.facts.overflow_outside += 1;
+                    self.block_outside(next, walk);
+                }
                 if after == 0 {
                     single += 1;
                     continue;
@@ -636,14 +678,7 @@ impl Walker<'_> {
                         self.facts.overflow_outside += u64::from(!inside);
                     }
                     if !inside {
-                        let span = Span {
-                            start: next,
-                            len: bytes.len() as u64,
-                        };
-                        walk.blocks.push(Block {
-                            span,
-                            kind: BlockKind::Overflow,
-                        });
+                        self.block_outside(next, walk);
                     }
                     self.count(next, slots, counts, walk);
                     let after = self.hmap.overflow.of(abi, &bytes).unwrap_or(0);
@@ -673,7 +708,6 @@ impl Walker<'_> {
     /// pointers, and all while an iterator is at them, stay allocated until the growth ends
     /// (runtime.evacuate).
     fn evacuated_chain(&mut self, mut next: u64, number: u64, walk: &mut Walk) -> Result<(), End> {
-        let unit = self.layout.unit_size as u64;
         while next != 0 {
             let place = self.place(next);
             if matches!(place, Place::Wrong) || !self.first_visit(next, place) {
@@ -706,17 +740,89 @@ impl Walker<'_> {
                 }
             }
             if !self.array.contains(next) {
-                walk.blocks.push(Block {
-                    span: Span {
-                        start: next,
-                        len: unit,
-                    },
-                    kind: BlockKind::Overflow,
-                });
+                self.block_outside(next, walk);
             }
             next = after;
         }
         Ok(())
+    }
+
+    /// Notes the block of an overflow bucket that was allocated on its own.
+    fn block_outside(&self, address: u64, walk: &mut Walk) {
+        let span = Span {
+            start: address,
+            len: self.layout.unit_size as u64,
+        };
+        walk.blocks.push(Block {
+            span,
+            kind: BlockKind::Overflow,
+        });
+    }
+
+    /// States and link of the overflow buckets outside the array, given by their address
+    /// and the index of their link.
+    fn briefs_outside(
+        &mut self,
+        links: &mut [Link],
+        mut outside: Vec<(u64, u32)>,
+    ) -> Result<(), ReadError> {
+        self.seen.reserve(outside.len());
+        if self.briefs_near(links, &outside)? {
+            return Ok(());
+        }
+        outside.sort_unstable_by_key(|(address, _)| *address);
+        let len = self.layout.unit_size as u64;
+        let spans: Vec<Span> = outside
+            .iter()
+            .map(|(start, _)| Span { start: *start, len })
+            .collect();
+        let (abi, overflow) = (self.layout.abi, self.hmap.overflow);
+        RangeReader::default().read(self.memory, &spans, &mut |chunk| {
+            let link = outside
+                .get(chunk.index)
+                .and_then(|(_, index)| links.get_mut(*index as usize));
+            // What cannot be read here is read once more, by itself, and told.
+            if let (Some(link), Some(bytes)) = (link, chunk.bytes) {
+                let after = overflow.of(abi, bytes).unwrap_or(0);
+                link.brief = Some((Place::Outside, (tophash(bytes), after)));
+            }
+            Ok(())
+        })
+    }
+
+    /// The same where one read has them all, which needs no order; `false`, and nothing
+    /// known, where it cannot, or has too much between them.
+    fn briefs_near(&self, links: &mut [Link], outside: &[(u64, u32)]) -> Result<bool, ReadError> {
+        let addresses = || outside.iter().map(|(address, _)| *address);
+        let (Some(first), Some(last)) = (addresses().min(), addresses().max()) else {
+            return Ok(true);
+        };
+        let unit = self.layout.unit_size;
+        let len = (last - first).saturating_add(unit as u64);
+        let most = (READ_MAX as u64).min(GAP_MAX.saturating_mul(outside.len() as u64));
+        if len > most {
+            return Ok(false);
+        }
+        let (abi, overflow) = (self.layout.abi, self.hmap.overflow);
+        let read = self
+            .memory
+            .lend(first, len as usize, &mut Vec::new(), &mut |bytes| {
+                for (address, index) in outside {
+                    let bucket = bytes.get((address - first) as usize..);
+                    let link = links.get_mut(*index as usize);
+                    if let (Some(link), Some(bucket)) =
+                        (link, bucket.and_then(|rest| rest.get(..unit)))
+                    {
+                        let after = overflow.of(abi, bucket).unwrap_or(0);
+                        link.brief = Some((Place::Outside, (tophash(bucket), after)));
+                    }
+                }
+            });
+        match read {
+            Ok(()) => Ok(true),
+            Err(ReadError::Fault { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
     }
 
     /// States and link of a preallocated overflow bucket, read together with the
@@ -986,10 +1092,42 @@ impl Walker<'_> {
     }
 }
 
+/// How many buckets of `unit` bytes are read at once: whole pages of them where that can be,
+/// so that each read of an array begins with a page. Linux copies another process's memory
+/// in steps of a page from the first byte on, and looks up two pages for each step that is
+/// in both.
+fn per_read(unit: usize) -> u64 {
+    let most = (READ_MAX / unit).max(1) as u64;
+    let whole = PAGE >> unit.trailing_zeros().min(PAGE.trailing_zeros());
+    if most < whole {
+        most
+    } else {
+        most - most % whole
+    }
+}
+
 /// The first eight bytes, slot 0 lowest; byte order does not matter to an array.
 #[inline]
 fn tophash(bytes: &[u8]) -> u64 {
     bytes
         .first_chunk::<8>()
         .map_or(0, |states| u64::from_le_bytes(*states))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_of_an_array_begin_with_a_page() {
+        for unit in [16, 24, 80, 144, 208, 272, 1040, 2000] {
+            let bytes = per_read(unit) * unit as u64;
+            assert!(bytes <= READ_MAX as u64, "{unit}");
+            assert!(bytes.is_multiple_of(PAGE), "{unit}");
+            assert!(bytes > READ_MAX as u64 / 2, "{unit}");
+        }
+        // Of these no number fills whole pages and one read.
+        assert_eq!(per_read(2049), READ_MAX as u64 / 2049);
+        assert_eq!(per_read(READ_MAX + 8), 1);
+    }
 }

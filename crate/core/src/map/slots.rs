@@ -61,6 +61,9 @@ fn live_tophashes(tophash: u64) -> u64 {
     ((tophash | HIGH).wrapping_sub(5 * LOW) | tophash) & HIGH
 }
 
+/// Units whose state words are looked at together: no more than a lane of 8 bits can count.
+const BLOCK: usize = 128;
+
 /// Adds up slot states of many buckets, a byte lane per slot: without a
 /// population count per bucket, which the baseline amd64 lacks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -106,12 +109,20 @@ impl Tally {
     /// Adds groups of `size` bytes that begin with their control word, least significant
     /// byte first, until one has a corrupt byte; returns how many it added.
     pub(super) fn ctrls(&mut self, bytes: &[u8], size: usize) -> usize {
-        self.run(bytes, size, |group| {
-            let ctrl = group
-                .first_chunk::<8>()
-                .map_or(0, |word| u64::from_le_bytes(*word));
-            ctrl_states(ctrl)
-        })
+        let mut words = [0; BLOCK];
+        let mut added = 0;
+        for block in bytes.chunks(size.saturating_mul(BLOCK)) {
+            for (word, group) in words.iter_mut().zip(block.chunks_exact(size)) {
+                *word = first_word(group);
+            }
+            let words = words.get(..block.len() / size).unwrap_or_default();
+            let sound = self.words(words, ctrl_parts);
+            added += sound;
+            if sound < words.len() {
+                break;
+            }
+        }
+        added
     }
 
     /// Adds buckets of `size` bytes until one has an evacuated slot; returns how many it
@@ -124,67 +135,82 @@ impl Tally {
         link: usize,
         mut linked: impl FnMut(usize, [u8; 8]),
     ) -> usize {
-        let mut at = 0;
-        self.run(bytes, size, |bucket| {
-            let states = bucket
-                .first_chunk::<8>()
-                .map_or(0, |word| u64::from_le_bytes(*word));
-            let found = tophash_states(states);
-            if let Some(word) = bucket.get(link..).and_then(<[u8]>::first_chunk::<8>)
-                && *word != [0; 8]
-                && found.is_some()
-            {
-                linked(at, *word);
+        let mut words = [0; BLOCK];
+        let mut links = [(0, [0; 8]); BLOCK];
+        let mut added = 0;
+        for block in bytes.chunks(size.saturating_mul(BLOCK)) {
+            // Whether a bucket has a link is as good as chance, and a branch on that would
+            // often be foreseen wrongly: each is noted, and stays noted if it has one.
+            let mut count = 0;
+            let buckets = block.chunks_exact(size).enumerate();
+            for (word, (at, bucket)) in words.iter_mut().zip(buckets) {
+                *word = first_word(bucket);
+                let next = bucket
+                    .get(link..)
+                    .and_then(<[u8]>::first_chunk::<8>)
+                    .map_or([0; 8], |next| *next);
+                links[count % BLOCK] = (at, next);
+                count += usize::from(next != [0; 8]);
             }
-            at += 1;
-            found
-        })
-    }
-
-    /// Adds units of `size` bytes by their live and deleted slots until there are none.
-    #[inline(always)]
-    fn run(
-        &mut self,
-        bytes: &[u8],
-        size: usize,
-        mut states: impl FnMut(&[u8]) -> Option<(u64, u64)>,
-    ) -> usize {
-        self.settle();
-        let before = self.units;
-        // As many as a lane can count: nothing else is looked at between.
-        for block in bytes.chunks(size.saturating_mul(usize::from(u8::MAX))) {
-            let (mut live_lanes, mut tombstone_lanes) = (0, 0);
-            let (mut added, mut empty, mut full) = (0_u8, 0_u64, 0_u64);
-            let mut units = block.chunks_exact(size);
-            let sound = units.all(|unit| {
-                let Some((live, tombstone)) = states(unit) else {
-                    return false;
-                };
-                live_lanes += live >> 7;
-                tombstone_lanes += tombstone >> 7;
-                added += 1;
-                empty += u64::from(live == 0);
-                full += u64::from(live == HIGH);
-                true
-            });
-            self.live_lanes = live_lanes;
-            self.tombstone_lanes = tombstone_lanes;
-            self.pending = added;
-            self.units_empty += empty;
-            self.units_full += full;
-            self.settle();
-            if !sound {
+            let words = words.get(..block.len() / size).unwrap_or_default();
+            let sound = self.words(words, tophash_parts);
+            for (at, next) in links.iter().take(count) {
+                if *at < sound {
+                    linked(added + at, *next);
+                }
+            }
+            added += sound;
+            if sound < words.len() {
                 break;
             }
         }
-        (self.units - before) as usize
+        added
+    }
+
+    /// Adds the state words of at most [`BLOCK`] units until `parts` finds one wrong;
+    /// returns how many it added.
+    #[inline(always)]
+    fn words(&mut self, words: &[u64], parts: impl Fn(u64) -> Parts + Copy) -> usize {
+        self.settle();
+        let (mut live_lanes, mut tombstone_lanes, mut any) = (0, 0, 0);
+        let (mut empty, mut full) = (0, 0);
+        // Nothing here depends on what the words are: the compiler takes several at a time.
+        for word in words {
+            let Parts {
+                live,
+                tombstone,
+                wrong,
+            } = parts(*word);
+            live_lanes += live >> 7;
+            tombstone_lanes += tombstone >> 7;
+            any |= wrong;
+            empty += u64::from(live == 0);
+            full += u64::from(live == HIGH);
+        }
+        if any != 0 {
+            // Rare: those in front of the first that is wrong, one by one.
+            let sound = words.iter().map(|word| parts(*word));
+            let mut added = 0;
+            for found in sound.take_while(|found| found.wrong == 0) {
+                self.add(found.live, found.tombstone);
+                added += 1;
+            }
+            return added;
+        }
+        self.live_lanes = live_lanes;
+        self.tombstone_lanes = tombstone_lanes;
+        self.pending = words.len() as u8;
+        self.units_empty += empty;
+        self.units_full += full;
+        self.settle();
+        words.len()
     }
 
     /// Adds a group by its control word; `false`, and nothing added, if any byte
     /// is corrupt.
     #[cfg(test)]
     pub(super) fn ctrl(&mut self, ctrl: u64) -> bool {
-        let found = ctrl_states(ctrl);
+        let found = ctrl_parts(ctrl).sound();
         if let Some((live, deleted)) = found {
             self.add(live, deleted);
         }
@@ -194,14 +220,14 @@ impl Tally {
     /// Whether [`Tally::tophash`] adds a bucket of these states.
     #[inline]
     pub(super) fn sound(tophash: u64) -> bool {
-        tophash_states(tophash).is_some()
+        tophash_parts(tophash).wrong == 0
     }
 
     /// Adds a bucket by its tophash array; `false`, and nothing added, if any slot
     /// is evacuated.
     #[inline]
     pub(super) fn tophash(&mut self, tophash: u64) -> bool {
-        let found = tophash_states(tophash);
+        let found = tophash_parts(tophash).sound();
         if let Some((live, tombstone)) = found {
             self.add(live, tombstone);
         }
@@ -209,25 +235,56 @@ impl Tally {
     }
 }
 
-/// 0x80 for each live and for each deleted slot of a control word; `None` if any byte is
-/// corrupt.
+/// What the eight states of a unit are: 0x80 in the byte of each live and of each deleted
+/// slot, and anything but 0 where some state is wrong.
+#[derive(Clone, Copy)]
+struct Parts {
+    live: u64,
+    tombstone: u64,
+    wrong: u64,
+}
+
+impl Parts {
+    /// Live and deleted slots; `None` if any is wrong.
+    #[inline]
+    fn sound(self) -> Option<(u64, u64)> {
+        (self.wrong == 0).then_some((self.live, self.tombstone))
+    }
+}
+
+/// The first eight bytes of a unit, that of slot 0 the lowest.
 #[inline]
-fn ctrl_states(ctrl: u64) -> Option<(u64, u64)> {
+fn first_word(unit: &[u8]) -> u64 {
+    unit.first_chunk::<8>()
+        .map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+/// The states of a control word; a corrupt one is wrong.
+#[inline]
+fn ctrl_parts(ctrl: u64) -> Parts {
     let high = ctrl & HIGH;
     // Of the bytes with a high bit 0xfe has the second lowest bit set, 0x80 has not.
     let deleted = high & (ctrl << 6);
     // 0x7f under each high bit, and what then stands there in a deleted slot: 0x7e.
     let low = ctrl & (high - (high >> 7));
-    (low == deleted - (deleted >> 6)).then_some((high ^ HIGH, deleted))
+    Parts {
+        live: high ^ HIGH,
+        tombstone: deleted,
+        wrong: low ^ (deleted - (deleted >> 6)),
+    }
 }
 
-/// The same of a tophash array; `None` if any slot is evacuated.
+/// The states of a tophash array; an evacuated one is wrong.
 #[inline]
-fn tophash_states(tophash: u64) -> Option<(u64, u64)> {
+fn tophash_parts(tophash: u64) -> Parts {
     let live = live_tophashes(tophash);
     // Below 2: the low seven bits do not carry into the high one, which is clear.
     let empty = !(((tophash & !HIGH) + 0x7e * LOW) | tophash) & HIGH;
-    (live | empty == HIGH).then_some((live, empty & (tophash << 7)))
+    Parts {
+        live,
+        tombstone: empty & (tophash << 7),
+        wrong: (live | empty) ^ HIGH,
+    }
 }
 
 impl Slots {

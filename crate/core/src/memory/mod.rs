@@ -10,6 +10,7 @@ pub use cache::BlockCache;
 pub use core::{CoreError, CoreFile, MappedFile, Thread};
 pub use image::Image;
 pub use pagemap::resident_pages;
+pub(crate) use ranges::GAP_MAX;
 pub use ranges::{Chunk, RangeReader, read_available};
 
 use std::fmt;

@@ -177,7 +177,13 @@ impl<'a> EntriesText<'a> {
 }
 
 fn spaces(text: &mut String, count: usize) {
-    text.extend(std::iter::repeat_n(' ', count));
+    const MANY: &str = "                                ";
+    let mut left = count;
+    while left > 0 {
+        let some = left.min(MANY.len());
+        text.push_str(MANY.get(..some).unwrap_or_default());
+        left -= some;
+    }
 }
 
 /// The beginning of a text: more than can be shown in so many columns.
