@@ -112,6 +112,7 @@ pub struct Target {
     types: Types,
     memory: Rc<BlockCache<Watched<Box<dyn Memory>>>>,
     pid: Option<u32>,
+    of_file: bool,
     console: Option<String>,
     motion: Cell<Motion>,
     /// How often it was said that the target ran.
@@ -156,12 +157,22 @@ impl Target {
             types: Types::of_process(binary, shared, bias),
             memory,
             pid,
+            of_file: false,
             console: None,
             motion: Cell::default(),
             runs: Cell::default(),
             layouts: RefCell::default(),
             heap: RefCell::default(),
             functions: OnceCell::new(),
+        }
+    }
+
+    /// The same read from a file, as a core: the process is over.
+    #[must_use]
+    pub fn of_file(self) -> Self {
+        Self {
+            of_file: true,
+            ..self
         }
     }
 
@@ -194,10 +205,10 @@ impl Target {
         self.runs.get()
     }
 
-    /// Whether it is a process of this machine: not a file.
+    /// Whether its memory is that of a file: of a process here or on another machine it is not.
     #[must_use]
-    pub fn is_process(&self) -> bool {
-        self.pid.is_some()
+    pub fn is_file(&self) -> bool {
+        self.of_file
     }
 
     /// Whether the process runs while it is read.
