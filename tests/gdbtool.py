@@ -438,12 +438,12 @@ def gdbserver(program: Path, truth: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def gdbserver_process(program: Path, truth: Path) -> Iterator[tuple[int, int]]:
+def gdbserver_process(program: Path, *arguments: Path | str) -> Iterator[tuple[int, int]]:
     """The same with its process id."""
     server = shutil.which("gdbserver")
     assert server, "no gdbserver"
     process = subprocess.Popen(
-        [server, "--once", "127.0.0.1:0", str(program), str(truth)],
+        [server, "--once", "127.0.0.1:0", program, *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

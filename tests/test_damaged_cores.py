@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import cores
 import pytest
+import ringtool
 from test_fault_injection import is_flagged
 
 import gdbtool
@@ -220,3 +221,103 @@ def test_a_core_of_file_backed_pages_left_out(specimen: Specimen) -> None:
     )
     keys = {row["key"] for row in json.loads(done.stdout)["entries"]}
     assert keys == {key for key, _ in specimen.truth["main.keyAny"]["entries"]}
+
+
+def saved(core: Path, program: Path, path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What ``gomapscope snapshot`` writes of a core, whatever is there."""
+    options = ["-core", str(core), "-exe", str(program), "-force", "-json", "-o", str(path)]
+    return subprocess.run(
+        [sys.executable, "-m", "gomapscope", "snapshot", *options, *words],
+        env={**os.environ, "PYTHONPATH": str(gdbtool.ROOT / "python")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", [("main.twentyK", "main.crowded"), ("-scan",)])
+def test_snapshots_of_damaged_cores_say_what_they_lack(
+    specimen: Specimen, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "saved.json"
+    done = saved(specimen.core, specimen.program, path, *words)
+    assert done.returncode == 0, done.stderr
+    whole, known = json.loads(done.stdout), json.loads(path.read_text())["maps"]
+    assert whole.get("inexact", 0) == 0 or words == ("-scan",)
+    low, high = storage(specimen)
+    shorter = copied(specimen.core, tmp_path / "shorter")
+    shortened(shorter, (low + high) // 2 & -PAGE)
+    cut = copied(specimen.core, tmp_path / "cut")
+    os.truncate(cut, offset_of(cut, low))
+    short = copied(specimen.core, tmp_path / "short")
+    os.truncate(short, specimen.core.stat().st_size // 20)
+    flagged = 0
+    for damaged in (shorter, cut, short):
+        path.unlink(missing_ok=True)
+        done = saved(damaged, specimen.program, path, *words)
+        assert "Traceback" not in done.stderr
+        if done.returncode:
+            assert not path.exists()
+            (line,) = done.stderr.splitlines()
+            assert "0x" in line or damaged.name in line, line
+            flagged += 1
+            continue
+        told, maps = json.loads(done.stdout), json.loads(path.read_text())["maps"]
+        if without_time(told) == without_time(whole) and maps == known:
+            continue
+        doubts = [(key, told.get(key, 0), whole.get(key, 0)) for key in ("inexact", "defects")]
+        assert any(now > before for _, now, before in doubts), (damaged.name, told)
+        flagged += 1
+        rows = {row["address"]: row for row in known}
+        for row in maps if "-scan" not in words else ():
+            assert row == rows[row["address"]] or not row["exact"], row
+    assert flagged >= 2
+
+
+@pytest.mark.parametrize("label", ["1.23.9", "1.27.3"])
+def test_rings_of_damaged_cores_say_what_they_lack(label: str, tmp_path: Path) -> None:
+    folder = tmp_path / "core"
+    folder.mkdir()
+    program = ringtool.build(label)
+    core = cores.core_of([program, tmp_path / "truth", "crash"], folder)
+
+    def ring(of: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        options = ["-core", str(of), "-exe", str(program), *words]
+        return subprocess.run(
+            [sys.executable, "-m", "gomapscope", "ring", *options],
+            env={**os.environ, "PYTHONPATH": str(gdbtool.ROOT / "python")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = ring(core, "-json")
+    assert done.returncode == 0, done.stderr
+    whole = json.loads(done.stdout)
+    events = {json.dumps(event) for event in whole["events"]}
+    assert len(events) > 100
+    place = int(whole["ring"]["address"], 16) if "address" in whole["ring"] else None
+    size = core.stat().st_size
+    different = 0
+    places = [size - 1, size // 2, size // 20, 64, 0]
+    if place is not None:
+        places.append(offset_of(core, place) + whole["ring"].get("bytes", 1 << 16) // 2)
+    damaged = copied(core, tmp_path / "damaged")
+    for end in sorted(places, reverse=True):
+        os.truncate(damaged, end)
+        done = ring(damaged, "-json")
+        assert "Traceback" not in done.stderr
+        if done.returncode:
+            assert not done.stdout
+            (line,) = done.stderr.splitlines()
+            assert "0x" in line or damaged.name in line, line
+            different += 1
+            continue
+        told = json.loads(done.stdout)
+        if without_time(told) == without_time(whole):
+            continue
+        different += 1
+        # No event that was not one; and it says that it lacks some.
+        assert {json.dumps(event) for event in told["events"]} <= events
+        assert told["exact"] is False, told["ring"]
+    assert different >= 3

@@ -284,12 +284,13 @@ def test_a_process_that_begins_anew_in_the_middle_of_a_walk(label: str, tmp_path
     with Session(at_stop(program, tmp_path)) as session:
         session.text(f"source {FAULTS}")
         again = f"told('run {tmp_path / 'truth'} > /dev/null')"
-        # At read 0 the walk has not begun: the address is the old process's then, and what lies
-        # there in the new one is not told to be another's.
-        for at in (1, 3, 6, 8):
+        # At read 0 the walk has not begun, but the address is of the old process already.
+        for at in (0, 1, 3, 6, 8):
             answer = session.python(f"disturb('go-map-stats -json main.crowded', {at}, {again!r})")
             assert answer["happened"]
-            if "output" in answer and not answer["same"]:
+            if "error" in answer:
+                assert "is gone and another one there" in answer["error"]
+            elif not answer["same"]:
                 # Of the one process or of the other, never of both.
                 document, whole = json.loads(answer["output"]), json.loads(answer["reference"])
                 # What else is in the spans is each process's own.
@@ -299,7 +300,50 @@ def test_a_process_that_begins_anew_in_the_middle_of_a_walk(label: str, tmp_path
                 assert document["exact"] is False or document["bytes"] == whole["bytes"]
             document = session.json("go-map-stats -json main.crowded")
             assert (document["len"], document["exact"]) == (140, True)
+        # Other ways to the address, and searches: at their first read as well.
+        rows = gdbtool.read_truth(tmp_path / "truth")
+        (row,) = (row for row in rows if row["expr"] == "main.crowded")
+        for command in (
+            "output $_go_map_len(main.crowded)",
+            "python: len(gomapscope.Map('main.crowded'))",
+            f"go-map-stats -json {row['address']}",
+            f"go-map-snapshot -json -force -o {tmp_path / 'saved.json'} main.nine main.crowded",
+            *DISTURBED_COMMANDS[1:],
+        ):
+            answer = session.python(f"disturb({command!r}, 0, {again!r})")
+            assert answer["happened"], command
+            if "error" in answer:
+                assert "is gone" in answer["error"], (command, answer["error"])
+            else:
+                told = answer["same"] or is_flagged(answer["output"], answer["reference"])
+                assert told, (command, answer["output"][:2000])
         session.text("kill")
+
+
+@pytest.mark.parametrize("label", BOTH)
+def test_a_map_that_is_held_is_of_its_own_process(label: str, tmp_path: Path) -> None:
+    program = toolchains.build(DISTURBED, label)
+    with Session([f"file {program}", "break main.stop", "run fork > /dev/null"]) as session:
+
+        def refused(ask: str) -> str:
+            return str(session.python(f"run('python: {ask}')")["error"])
+
+        session.text(f"source {FAULTS}")
+        session.text("python import gomapscope; held = gomapscope.Map('main.shared')")
+        before = session.python("[held.stats().len, held.stats().exact]")
+        assert before == [KEYS, True]
+        # In the same process it is what it was.
+        session.text("stepi")
+        assert session.python("[held.stats().len, held.stats().exact]") == before
+        address = session.python("held.address")
+        session.text("run fork > /dev/null")
+        # There is one of that name, and mostly at that address; but it is another.
+        assert session.python("gomapscope.Map('main.shared').stats().len") == KEYS
+        for ask in ("len(held)", "held.stats()", "list(held.buckets())", "list(held.entries())"):
+            assert "is gone and another one there" in refused(ask)
+        assert session.python("held.address") == address
+        session.text("kill")
+        assert "is gone, and its maps" in refused("held.stats()")
 
 
 @pytest.mark.parametrize("at", [0, 2, 5])

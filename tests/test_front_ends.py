@@ -307,23 +307,40 @@ def test_editor_with_a_running_program_is_told_to_stop_it(name: str, tmp_path: P
         dap.end()
 
 
-#: Every large read takes as long as over a slow line; the first tells that it has begun.
-SLOW_AND_TOLD = (
-    "python import time; real = gdb.selected_inferior; told = []; "
-    "slow = type('Slow', (), {{'__getattr__': lambda self, name: getattr(real(), name), "
-    "'read_memory': lambda self, at, size: (size > 65536 and ("
-    "told or (told.append(1), open({fifo!r}, 'w').close()), time.sleep(0.2)), "
-    "real().read_memory(at, size))[1]}}); gdb.selected_inferior = slow"
-)
+#: The first large read tells that it has begun, and ends when it is cancelled: gdb lets its
+#: Python know by a KeyboardInterrupt.
+WAITING = """
+import time
+
+real = gdb.selected_inferior
+told = []
+
+
+class Waiting:
+    def __getattr__(self, name):
+        return getattr(real(), name)
+
+    def read_memory(self, at, size):
+        if size > 65536 and not told:
+            told.append(at)
+            open({fifo!r}, "w").close()
+            while True:
+                time.sleep(0.001)
+        return real().read_memory(at, size)
+
+
+gdb.selected_inferior = Waiting
+"""
 
 
 @pytest.mark.parametrize("name", [WITH_DAP[0], WITH_DAP[-1]])
 def test_walk_that_an_editor_cancels_ends_with_what_there_is(name: str, tmp_path: Path) -> None:
-    fifo = tmp_path / "begun"
+    fifo, script = tmp_path / "begun", tmp_path / "waiting.py"
     os.mkfifo(fifo)
+    script.write_text(WAITING.format(fifo=str(fifo)))
     with Dap(gdbs.for_test(name)) as dap:
         stopped_in_zoo(dap, tmp_path / "truth", environment={"ZOO_BIG": "1"})
-        dap.repl(SLOW_AND_TOLD.format(fifo=str(fifo)))
+        dap.repl(f"source {script}")
         asked = dap.start("evaluate", expression="go-map-stats main.big", context="repl")
         # Opened at both ends only when the walk reads.
         fifo.read_bytes()

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import cores
 import pytest
+import ringtool
 
+import exectracetool
 import gdbtool
 import toolchains
 from gdbtool import Session
@@ -94,6 +100,122 @@ def test_a_device_is_not_replaced(session: Session, kind: str, device: str) -> N
     after = os.stat(device)
     assert stat.S_ISCHR(after.st_mode)
     assert after.st_ino == before.st_ino
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A program with the flight recorder, stopped."""
+    program = ringtool.build("1.27.3")
+    truth = tmp_path_factory.mktemp("ring") / "truth"
+    with Session([f"file {program}", "break main.waiting", f"run {truth} > /dev/null"]) as opened:
+        yield opened
+        opened.text("kill")
+
+
+@pytest.mark.parametrize("name", ["ring.jsonl", "ring.jsonl.gz"])
+def test_a_ring_that_cannot_be_written_leaves_nothing(
+    recorded: Session, name: str, tmp_path: Path
+) -> None:
+    command = f"go-map-ring -o {tmp_path / name}"
+    # In the first block that is written, and where there were many.
+    for limit in (SMALL, 20_000):
+        recorded.python(LIMITED.format(limit))
+        try:
+            refused = recorded.error(command)
+        finally:
+            recorded.python(LIMITED.format(-1))
+        assert "cannot be written" in refused
+        assert str(tmp_path / name) in refused
+        assert not list(tmp_path.iterdir())
+    recorded.text(command)
+    assert (tmp_path / name).stat().st_size > 20_000
+    # A file that is there stays as it was.
+    whole = (tmp_path / name).read_bytes()
+    recorded.python(LIMITED.format(SMALL))
+    try:
+        refused = recorded.error(f"{command} -force")
+    finally:
+        recorded.python(LIMITED.format(-1))
+    assert "cannot be written" in refused
+    assert (tmp_path / name).read_bytes() == whole
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+class Sources(NamedTuple):
+    """What the console reads."""
+
+    core: list[str]
+    snapshot: Path
+    trace: Path
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    folder = tmp_path_factory.mktemp("sources")
+    program = ringtool.build("1.27.3")
+    core = cores.core_of([program, folder / "truth", "crash"], folder)
+    words = ["-core", str(core), "-exe", str(program)]
+    snapshot = folder / "saved.json"
+    done = gomapscope("snapshot", *words, "-scan", "-o", str(snapshot))
+    assert done.returncode == 0, done.stderr
+    trace, _ = exectracetool.record("1.27.3", folder)
+    return Sources(words, snapshot, trace)
+
+
+def gomapscope(*words: str, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+    """The console script; ``limit``: no file of its may be larger."""
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.run(
+        [sys.executable, "-m", "gomapscope", *words],
+        env={**os.environ, "PYTHONPATH": str(gdbtool.ROOT / "python")},
+        preexec_fn=limited,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=gdbtool.TIMEOUT,
+    )
+
+
+#: Subcommands that write a file; {core}, {snapshot} and {trace} are what they read.
+CONSOLE = {
+    "snapshot": "snapshot {core} -scan -o {out}",
+    "packed snapshot": "snapshot {core} -scan -holders -o {out}.gz",
+    "ring": "ring {core} -o {out}.jsonl",
+    "scan": "scan {core} -pprof {out}",
+    "profile": "pprof {core} -o {out} goroutine",
+    "timeline": "timeline {snapshot} -o {out}.json",
+    "page": "timeline {snapshot} -o {out}.html",
+    "trace": "trace {trace} -o {out}.json",
+}
+
+
+@pytest.mark.parametrize("kind", CONSOLE)
+def test_what_the_console_cannot_write_is_an_error_and_leaves_nothing(
+    sources: Sources, kind: str, tmp_path: Path
+) -> None:
+    words: list[str] = []
+    for word in CONSOLE[kind].split():
+        if word == "{core}":
+            words += sources.core
+            continue
+        places = {"snapshot": sources.snapshot, "trace": sources.trace}
+        words.append(word.format(out=tmp_path / "file", **places))
+    refused = gomapscope(*words, limit=SMALL)
+    assert refused.returncode == 1
+    assert not gdbtool.UGLY.search(refused.stderr), refused.stderr
+    (line,) = refused.stderr.splitlines()
+    assert "cannot be written" in line
+    assert str(tmp_path / "file") in line
+    assert not list(tmp_path.iterdir())
+    done = gomapscope(*words)
+    assert done.returncode == 0, done.stderr
+    (made,) = tmp_path.iterdir()
+    assert made.stat().st_size > SMALL
 
 
 @pytest.fixture

@@ -255,6 +255,19 @@ def test_a_breakpoint_at_the_fatal_error(version: str, tmp_path: Path) -> None:
     assert set(fatal["others"]) <= racers
 
 
+def test_a_process_on_another_machine_is_dying_not_dead(tmp_path: Path) -> None:
+    program = toolchains.build(RACING, "1.27.3")
+    arguments = ("string", "certain", tmp_path / "truth.jsonl")
+    with gdbtool.gdbserver_process(program, *arguments) as (_, port):
+        before = [f"file {program}", f"target remote 127.0.0.1:{port}", "break runtime.fatal"]
+        with gdbtool.Session(before) as gdb:
+            gdb.text("continue")
+            status = " ".join(gdb.text("go-map").split())
+            assert "The process is dying of `concurrent map" in status
+            assert "The process died" not in status
+            gdb.text("kill")
+
+
 @contextlib.contextmanager
 def guards(program: Path, kind: str, truth: Path) -> Iterator[subprocess.Popen[str]]:
     """The fixture while nobody does wrong."""

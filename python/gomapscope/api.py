@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from ._native import Map as NativeMap
     from ._native import Target as NativeTarget
+    from .session import Life
     from .tracing import Trace
 
 _T = TypeVar("_T")
@@ -658,11 +660,12 @@ class Map:
         gomapscope.Map(0xC000012120, "map[string]int")
 
     The header's address is fixed when the object is made; what is read through it is always
-    the present state.  Raises :class:`Error`.
+    the present state, as long as the process lives.  Raises :class:`Error`.
     """
 
-    __slots__ = ("_native", "_target", "expression", "flaw")
+    __slots__ = ("_life", "_native", "_target", "expression", "flaw")
 
+    _life: Optional[Life]
     _native: NativeMap
     _target: NativeTarget
 
@@ -686,20 +689,30 @@ class Map:
         self.flaw: Optional[str] = None
         """Why the buckets or entries last listed are not certain: memory that is unreadable or
         contradicts the runtime's rules, or other threads that run meanwhile."""
+        self._life = found.life
         self._target, self._native = found.open()
 
     def __repr__(self) -> str:
         return f"<gomapscope.Map {self.type} at {self.address:#x}>"
 
-    def _fresh(self) -> NativeMap:
-        from . import session
+    @contextlib.contextmanager
+    def _fresh(self) -> Iterator[NativeMap]:
+        """The map, to be read once; what fails as the process is gone says so."""
+        from . import _native, session
 
+        if self._life is not None:
+            session.require(self._life)
         # In a breakpoint's condition gdb reports no stop that would empty the cache; nor does
         # it where the last of several threads stops.
         motion = session.motion()
         if motion != "stopped" or self._target.motion != "stopped":
             self._target.invalidate(motion)
-        return self._native
+        try:
+            yield self._native
+        except _native.Error:
+            if self._life is not None:
+                session.require(self._life)
+            raise
 
     def _note(self, first: int, flaw: Optional[str]) -> None:
         # What one page lacks is not mended by the next.
@@ -727,7 +740,8 @@ class Map:
     @translated
     def __len__(self) -> int:
         """What Go's ``len`` returns; reads the header only."""
-        return int(self._fresh().len)
+        with self._fresh() as found:
+            return int(found.len)
 
     def __bool__(self) -> bool:
         """Always true: an empty map is a map."""
@@ -736,7 +750,8 @@ class Map:
     @translated
     def stats(self) -> Stats:
         """Walk the map and count."""
-        return Stats(json.loads(self._fresh().stats_json()))
+        with self._fresh() as found:
+            return Stats(json.loads(found.stats_json()))
 
     def buckets(self) -> Iterator[Bucket]:
         """All buckets or groups in the order of the walk, old ones during growth included."""
@@ -744,7 +759,8 @@ class Map:
 
     @translated
     def _bucket_page(self, first: int, limit: int) -> list[Bucket]:
-        text, flaw = self._fresh().buckets_json(first, limit)
+        with self._fresh() as found:
+            text, flaw = found.buckets_json(first, limit)
         self._note(first, flaw)
         return [
             Bucket(
@@ -766,7 +782,8 @@ class Map:
 
     @translated
     def _entry_page(self, first: int, limit: int) -> list[Entry]:
-        rows, flaw = self._fresh().entries(first, limit)
+        with self._fresh() as found:
+            rows, flaw = found.entries(first, limit)
         self._note(first, flaw)
         return [Entry(key, elem, at, elem_at) for key, elem, at, elem_at in rows]
 

@@ -50,55 +50,69 @@ def run(
         status.show(request.json, write)
         return
     terminal.progress.begin(from_tty)
+    born = session.life()
     try:
-        if command == SCAN:
-            _scan(request, from_tty, write)
-            return
-        if command == PPROF:
-            _profiles(request, from_tty, write)
-            return
-        if command in (SNAPSHOT, DIFF):
-            from . import snapshots
-
-            answer = snapshots.save if command == SNAPSHOT else snapshots.compare
-            answer(request, terminal.style(from_tty), write)
-            return
-        if command == REPORT:
-            style = terminal.style(from_tty)
-            path = request.expressions[0]
-            _native.events_report(request, path, style, terminal.progress, write)
-            return
-        if command == TIMELINE:
-            from . import timelines
-
-            timelines.in_gdb(request, terminal.style(from_tty), terminal.progress, write)
-            return
-        if command in (ARM, DISARM):
-            from . import arming
-
-            arming.run(command, request, write)
-            return
-        if command == WRITERS:
-            from . import writing
-
-            writing.in_gdb(request, terminal.style(from_tty), write)
-            return
-        if command.split()[0] == TRACE:
-            from . import tracing
-
-            tracing.run(command, request, write)
-            return
-        target, maps = _maps(command, request)
-        if command == RING:
-            session.require_stopped()
-            from . import snapshots
-
-            style, pid = terminal.style(from_tty), snapshots.local_pid()
-            target.ring(request, maps[0] if maps else None, style, write, pid)
-            return
-        _native.run(request, target, maps, terminal.style(from_tty), write)
+        _answer(command, request, from_tty, write)
+    except (gdb.error, gdb.GdbError, _native.Error):
+        # Whatever could not be done: this is why.
+        session.require(born)
+        raise
     finally:
         terminal.progress.end()
+
+
+def _answer(
+    command: str, request: _native.Request, from_tty: bool, write: Callable[[str], object]
+) -> None:
+    """What :func:`run` does once it is clear what is wanted."""
+    from . import _native
+
+    if command == SCAN:
+        _scan(request, from_tty, write)
+        return
+    if command == PPROF:
+        _profiles(request, from_tty, write)
+        return
+    if command in (SNAPSHOT, DIFF):
+        from . import snapshots
+
+        answer = snapshots.save if command == SNAPSHOT else snapshots.compare
+        answer(request, terminal.style(from_tty), write)
+        return
+    if command == REPORT:
+        style = terminal.style(from_tty)
+        path = request.expressions[0]
+        _native.events_report(request, path, style, terminal.progress, write)
+        return
+    if command == TIMELINE:
+        from . import timelines
+
+        timelines.in_gdb(request, terminal.style(from_tty), terminal.progress, write)
+        return
+    if command in (ARM, DISARM):
+        from . import arming
+
+        arming.run(command, request, write)
+        return
+    if command == WRITERS:
+        from . import writing
+
+        writing.in_gdb(request, terminal.style(from_tty), write)
+        return
+    if command.split()[0] == TRACE:
+        from . import tracing
+
+        tracing.run(command, request, write)
+        return
+    target, maps = _maps(command, request)
+    if command == RING:
+        session.require_stopped()
+        from . import snapshots
+
+        style, pid = terminal.style(from_tty), snapshots.local_pid()
+        target.ring(request, maps[0] if maps else None, style, write, pid)
+        return
+    _native.run(request, target, maps, terminal.style(from_tty), write)
 
 
 def _scan(request: _native.Request, from_tty: bool, write: Callable[[str], object]) -> None:

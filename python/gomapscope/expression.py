@@ -42,9 +42,23 @@ class Located(NamedTuple):
     """The type's descriptor, where that and not the name says which type it is."""
     inferred: bool = False
     """The type is the only one whose storage looks so."""
+    life: session.Life | None = None
+    """The process that the address is of."""
 
     def open(self) -> tuple[_native.Target, _native.Map]:
         """The map in its target."""
+        from . import _native
+
+        if self.life is not None:
+            session.require(self.life)
+        try:
+            return self._open()
+        except _native.Error:
+            if self.life is not None:
+                session.require(self.life)
+            raise
+
+    def _open(self) -> tuple[_native.Target, _native.Map]:
         target = session.target(self.program)
         if self.descriptor is None:
             return target, target.map(self.address, self.type_name, self.expression)
@@ -55,6 +69,7 @@ class Located(NamedTuple):
 
 def locate(text: str, type_name: str | None = None) -> Located:
     """Evaluate ``text`` in the selected frame and find the map it leads to."""
+    born = session.life()
     program = session.find_program()
     # Says so if memory holds another program than the file, before gdb reads nonsense.
     session.load_bias(program)
@@ -67,11 +82,16 @@ def locate(text: str, type_name: str | None = None) -> Located:
         raise Error(f"{text}: {one_line(error)}") from None
     except gdb.error as error:
         raise Error(_explain(text, one_line(error))) from None
-    return locate_value(value, text, type_name)
+    return locate_value(value, text, type_name)._replace(life=born)
 
 
 def locate_value(value: gdb.Value, text: str, type_name: str | None = None) -> Located:
     """Find the map that ``value`` is, points to or holds."""
+    born = session.life()
+    return _locate_value(value, text, type_name)._replace(life=born)
+
+
+def _locate_value(value: gdb.Value, text: str, type_name: str | None) -> Located:
     objfile = getattr(value.type.strip_typedefs(), "objfile", None) or value.type.objfile
     program = session.find_program(objfile)
     try:

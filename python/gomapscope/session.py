@@ -28,6 +28,35 @@ _binaries: dict[tuple[str, int, int], _native.Binary] = {}
 _targets: dict[tuple[int, str, int, int, int, int, str], _native.Target] = {}
 _biases: dict[tuple[int, str, int, str], int] = {}
 _endings: dict[int, str] = {}
+# How many processes each inferior has had so far that are gone.
+_lives: dict[int, int] = {}
+
+
+class Life(NamedTuple):
+    """One process of an inferior, told from those that it has before and later."""
+
+    inferior: int
+    number: int
+
+
+def life() -> Life:
+    """The selected inferior's, or the one that it will have next."""
+    number = gdb.selected_inferior().num
+    return Life(number, _lives.get(number, 0))
+
+
+def is_over(known: Life) -> bool:
+    """Whether that process is gone: what was found of it is not of the one that is there now."""
+    return _lives.get(known.inferior, 0) != known.number
+
+
+def require(known: Life) -> None:
+    """Raise :class:`Error` where that process is gone."""
+    if not is_over(known):
+        return
+    if gdb.selected_inferior().threads():
+        raise Error("the process that was looked at is gone and another one there: repeat it")
+    raise Error("the process that was looked at is gone, and its maps with it")
 
 
 class Program(NamedTuple):
@@ -240,9 +269,12 @@ def target(program: Program) -> _native.Target:
     from . import _native
 
     inferior = gdb.selected_inferior()
+    born = life()
     where = kind()
     status = os.stat(program.path)
     bias = load_bias(program)
+    # That may have read memory.
+    require(born)
     key = (
         inferior.num,
         program.path,
@@ -256,7 +288,11 @@ def target(program: Program) -> _native.Target:
     if known is None:
 
         def read(address: int, length: int) -> Any:
-            return inferior.read_memory(address, length)
+            found = inferior.read_memory(address, length) if not is_over(born) else None
+            # A process may go while it is read; its addresses mean nothing to the next one.
+            if found is None or is_over(born):
+                raise gdb.MemoryError(f"the process is gone that had memory at {address:#x}")
+            return found
 
         pid = inferior.pid if where == "native" else None
         known = _native.Target(program.binary, read, bias, where, pid, progress)
@@ -430,6 +466,7 @@ def forget(_event: object = None) -> None:
 def _exited(event: Any) -> None:
     code = getattr(event, "exit_code", None)
     number = event.inferior.num
+    _lives[number] = _lives.get(number, 0) + 1
     # gdb says the same of a killed and of a detached program.
     _endings[number] = (
         "the program was killed or detached"

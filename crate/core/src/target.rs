@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use once_cell::unsync::OnceCell;
 
-use crate::binary::{Binary, Function, FunctionTable, Functions, SourceFrame};
+use crate::binary::{Binary, Function, FunctionTable, Functions, SourceFrame, modules};
 use crate::gotype::{Kind, Limits, NestedMaps, Printer, Type, TypeError, TypeRef, Types};
-use crate::heap::{Allocated, Heap, HeapError, ThreadRegisters, allocated, functions};
+use crate::heap::{self, Allocated, Heap, HeapError, ThreadRegisters, allocated, functions};
 use crate::layout::{Header, MapLayout, Part, SLOTS, map_layout};
 use crate::map::{CountOnly, Flow, Racing, Unit, Visitor, Walk, walk};
-use crate::memory::{BlockCache, Memory, ReadError};
+use crate::memory::{BlockCache, Faults, Memory, ReadError, Span, Watched};
 use crate::metrics::{BlockSpans, Context, Stats, indirect_bytes, stats};
 use crate::ring::{Ring, RingError};
 use crate::scan::{self, Facts, Filter, FoundMap, Label, Roots, Scan, ScanReport, map_types_at};
@@ -110,8 +110,9 @@ pub const WHILE_RUNNING: &str = "Racing: the program ran while it was read, so n
 /// A target and what is known of it while it stands still.
 pub struct Target {
     types: Types,
-    memory: Rc<BlockCache<Box<dyn Memory>>>,
+    memory: Rc<BlockCache<Watched<Box<dyn Memory>>>>,
     pid: Option<u32>,
+    of_file: bool,
     console: Option<String>,
     motion: Cell<Motion>,
     /// How often it was said that the target ran.
@@ -150,18 +151,28 @@ impl Target {
     /// `pid` names a process on this machine, if the target is one.
     #[must_use]
     pub fn new(binary: Rc<Binary>, memory: Box<dyn Memory>, bias: u64, pid: Option<u32>) -> Self {
-        let memory = Rc::new(BlockCache::new(memory, CACHE));
-        let shared: Rc<dyn Memory> = Rc::<BlockCache<Box<dyn Memory>>>::clone(&memory);
+        let memory = Rc::new(BlockCache::new(Watched::new(memory), CACHE));
+        let shared: Rc<dyn Memory> = Rc::<BlockCache<Watched<Box<dyn Memory>>>>::clone(&memory);
         Self {
             types: Types::of_process(binary, shared, bias),
             memory,
             pid,
+            of_file: false,
             console: None,
             motion: Cell::default(),
             runs: Cell::default(),
             layouts: RefCell::default(),
             heap: RefCell::default(),
             functions: OnceCell::new(),
+        }
+    }
+
+    /// The same read from a file, as a core: the process is over.
+    #[must_use]
+    pub fn of_file(self) -> Self {
+        Self {
+            of_file: true,
+            ..self
         }
     }
 
@@ -194,10 +205,10 @@ impl Target {
         self.runs.get()
     }
 
-    /// Whether it is a process of this machine: not a file.
+    /// Whether its memory is that of a file: of a process here or on another machine it is not.
     #[must_use]
-    pub fn is_process(&self) -> bool {
-        self.pid.is_some()
+    pub fn is_file(&self) -> bool {
+        self.of_file
     }
 
     /// Whether the process runs while it is read.
@@ -212,6 +223,7 @@ impl Target {
     pub fn invalidate(&self) {
         self.runs.set(self.runs.get().wrapping_add(1));
         self.memory.clear();
+        self.types.forget_parts();
         let Ok(mut heap) = self.heap.try_borrow_mut() else {
             return;
         };
@@ -249,7 +261,8 @@ impl Target {
     }
 
     fn open_heap(&self) -> Result<Rc<Heap>, HeapError> {
-        let memory: Rc<dyn Memory> = Rc::<BlockCache<Box<dyn Memory>>>::clone(&self.memory);
+        let memory: Rc<dyn Memory> =
+            Rc::<BlockCache<Watched<Box<dyn Memory>>>>::clone(&self.memory);
         Heap::open(&self.types, memory).map(Rc::new)
     }
 
@@ -445,19 +458,20 @@ impl Target {
     }
 
     fn functions(&self) -> Result<&FunctionTable, TargetError> {
-        let table = self.functions.get_or_try_init(|| {
+        self.functions.get_or_try_init(|| {
             let module = self.types.module().map_err(|reason| {
                 let path = self.binary().path().display().to_string();
                 TargetError::NoFunctions(path, reason)
             })?;
-            Ok(FunctionTable::new(self.binary().abi(), *module))
-        });
-        table.and_then(|table| match table.len(&*self.memory) {
-            0 => Err(TargetError::NoFunctions(
-                self.binary().path().display().to_string(),
-                "their table is unreadable".to_owned(),
-            )),
-            _ => Ok(table),
+            let table = FunctionTable::new(self.binary().abi(), *module);
+            // One that could not be read is not kept: the next time it may be.
+            match table.len(&*self.memory) {
+                0 => Err(TargetError::NoFunctions(
+                    self.binary().path().display().to_string(),
+                    "their table is unreadable".to_owned(),
+                )),
+                _ => Ok(table),
+            }
         })
     }
 
@@ -582,11 +596,12 @@ impl Target {
     ) -> Result<Scanned, TargetError> {
         let started = Instant::now();
         let runs = self.runs.get();
+        let watch = self.memory.inner().watch();
         let (heap, roots, missing) = self.search(threads, wanted.types)?;
         let options = scan::Options {
             types: wanted.types,
         };
-        let direct: &dyn Memory = &**self.memory.inner();
+        let direct: &dyn Memory = self.memory.inner();
         let family = self.binary().family();
         let listed = |scan: &Scan, rows: Option<u64>| -> Vec<usize> {
             let report = ScanReport::new(scan, family, wanted.filter);
@@ -618,7 +633,8 @@ impl Target {
             .is_err();
         let mut scan = scan;
         scan.interrupted |= interrupted;
-        Ok(self.scanned((scan, facts), &roots, missing, runs, started))
+        let faults = watch.take();
+        Ok(self.scanned((scan, facts), (&roots, missing, faults), runs, started))
     }
 
     /// Finds every map, and what holds those that `chosen` picks, if types are followed.
@@ -633,8 +649,9 @@ impl Target {
     ) -> Result<Scanned, TargetError> {
         let started = Instant::now();
         let runs = self.runs.get();
+        let watch = self.memory.inner().watch();
         let (heap, roots, missing) = self.search(threads, types)?;
-        let direct: &dyn Memory = &**self.memory.inner();
+        let direct: &dyn Memory = self.memory.inner();
         let options = scan::Options { types };
         let mut pick = |scan: &Scan| {
             let maps = scan.maps.iter().enumerate();
@@ -645,7 +662,8 @@ impl Target {
         let scan = scan::scan(&heap, direct, &self.types, &roots, &options, &mut pick)
             .map_err(|reason| self.no_heap(&reason))?;
         let facts = self.facts(&scan);
-        Ok(self.scanned((scan, facts), &roots, missing, runs, started))
+        let faults = watch.take();
+        Ok(self.scanned((scan, facts), (&roots, missing, faults), runs, started))
     }
 
     /// What a search tells of the maps that were chosen.
@@ -665,13 +683,25 @@ impl Target {
     fn scanned(
         &self,
         (mut scan, facts): (Scan, Facts),
-        roots: &Roots<'_>,
-        mut missing: Vec<String>,
+        (roots, mut missing, faults): (&Roots<'_>, Vec<String>, Faults),
         runs: u64,
         started: Instant,
     ) -> Scanned {
         for defect in roots.defects.kept() {
             scan.defects.add(defect.clone());
+        }
+        if let Some(address) = self.types.unread() {
+            scan.defects.push(
+                "types-unreadable",
+                address,
+                "readable descriptors of types",
+                "unreadable memory",
+                "map types, and the maps of those",
+            );
+        }
+        if faults != Faults::default() {
+            let own = self.own_memory(&mut scan, roots);
+            scan::tell_losses(faults, &own, &mut scan.defects);
         }
         let racing = self.motion() == Motion::Running || self.runs.get() != runs;
         if racing {
@@ -684,6 +714,27 @@ impl Target {
             racing,
             seconds: started.elapsed().as_secs_f64(),
         }
+    }
+
+    /// What is the program's own memory and readable as long as it lives: the segments of its
+    /// executable and the parts of its plugins, the spans of the heap, stacks, and what the
+    /// runtime has for itself.
+    fn own_memory(&self, scan: &mut Scan, roots: &Roots<'_>) -> Vec<Span> {
+        let mut own = std::mem::take(&mut scan.extents);
+        let bias = self.types.bias();
+        let binary = self.binary();
+        own.extend(binary.segments().into_iter().map(|segment| Span {
+            start: segment.start.wrapping_add(bias),
+            ..segment
+        }));
+        if let Ok(first) = self.types.module() {
+            for module in modules(binary, &*self.memory, *first) {
+                own.extend(module.parts());
+            }
+        }
+        own.extend(roots.stacks.iter().copied());
+        own.extend(heap::persistent(&self.types, &*self.memory));
+        scan::joined(own)
     }
 
     /// Walks maps that were found: counts tombstones, and tells where they were allocated

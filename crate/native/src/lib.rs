@@ -298,6 +298,10 @@ impl Target {
         // Only a native process has a page table here.
         let pid = pid.filter(|_| kind == "native");
         let inner = target::Target::new(binary.0.shared_binary(), Box::new(memory), bias, pid);
+        let inner = match kind {
+            "core" | "file" => inner.of_file(),
+            _ => inner,
+        };
         Self {
             inner: Rc::new(inner),
             pace,
@@ -363,8 +367,9 @@ impl Target {
             let pace = Rc::new(Pace::new(progress));
             let memory = CoreMemory::new(file, Rc::clone(&pace));
             let shared = binary.0.shared_binary();
-            let inner =
-                target::Target::new(shared, Box::new(memory), bias, None).outside_gdb(again);
+            let inner = target::Target::new(shared, Box::new(memory), bias, None)
+                .of_file()
+                .outside_gdb(again);
             let target = Self {
                 inner: Rc::new(inner),
                 pace,

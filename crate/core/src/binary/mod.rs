@@ -30,7 +30,7 @@ use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use once_cell::unsync::OnceCell;
 
 use crate::map::Family;
-use crate::memory::Abi;
+use crate::memory::{Abi, Span};
 
 /// Why an executable could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,20 @@ impl Binary {
     #[must_use]
     pub fn entry(&self) -> u64 {
         self.entry
+    }
+
+    /// Where its segments lie in memory, as linked: what a loader maps, with what it fills in
+    /// behind the file's bytes. Empty where the file cannot be read any more.
+    #[must_use]
+    pub fn segments(&self) -> Vec<Span> {
+        let found = with_elf(&self.path, |file| {
+            let segments = file.segments().map(|segment| Span {
+                start: segment.address(),
+                len: segment.size(),
+            });
+            segments.collect()
+        });
+        found.unwrap_or_default()
     }
 
     /// Where in the file the byte at the link-time address `address` stands; `None` if it comes

@@ -119,6 +119,24 @@ impl Module {
         })
     }
 
+    /// The parts of the executable that it names.
+    pub(crate) fn parts(&self) -> [Span; 12] {
+        [
+            self.function_names,
+            self.file_index,
+            self.file_names,
+            self.pc_tables,
+            self.functions,
+            self.function_index,
+            self.text,
+            self.types,
+            self.data,
+            self.bss,
+            self.noptrdata,
+            self.noptrbss,
+        ]
+    }
+
     /// Whether the values belong together: the header of the function tables is
     /// one, and the ranges hold what they must.
     fn plausible(&self, memory: &dyn Memory, abi: Abi) -> bool {

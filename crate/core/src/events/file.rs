@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
 use super::Event;
-use crate::save;
+use crate::save::{self, NewFile};
 
 /// The schema of the first line.
 pub const SCHEMA: &str = "gomapscope.events/1";
@@ -127,6 +127,9 @@ pub enum EventFileError {
     /// The system refuses.
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
+    /// A file that is written whole or not at all cannot be written: a sentence with its name.
+    #[error("{0}")]
+    Refused(String),
     /// The first line is none of ours.
     #[error("{0} holds no events of gomapscope: {1}")]
     Foreign(PathBuf, String),
@@ -147,6 +150,8 @@ pub enum EventFileError {
 enum Sink {
     Plain(File),
     Packed(Box<GzEncoder<File>>),
+    /// It gets its name when it is whole.
+    Whole(NewFile),
 }
 
 /// Writes one event file, line by line.
@@ -187,6 +192,22 @@ impl EventWriter {
         } else {
             Sink::Plain(file)
         };
+        Self::begin(path, sink, header)
+    }
+
+    /// The same of what is known already: the file is there when [`EventWriter::finish`] has
+    /// returned, whole, or not at all, and one that it replaces stays till then.
+    ///
+    /// # Errors
+    /// As [`EventWriter::create`].
+    pub fn create_whole(path: &str, force: bool, header: &Header) -> Result<Self, EventFileError> {
+        let place = Path::new(path);
+        let packed = place.extension().is_some_and(|end| end == "gz");
+        let file = NewFile::create(path, force, packed).map_err(EventFileError::Refused)?;
+        Self::begin(place, Sink::Whole(file), header)
+    }
+
+    fn begin(path: &Path, sink: Sink, header: &Header) -> Result<Self, EventFileError> {
         let mut writer = Self {
             path: path.to_owned(),
             sink: Some(sink),
@@ -270,6 +291,7 @@ impl EventWriter {
                 .finish()
                 .map(|_| ())
                 .map_err(|error| EventFileError::Io(self.path.clone(), error)),
+            Some(Sink::Whole(file)) => file.keep().map(drop).map_err(EventFileError::Refused),
             _ => Ok(()),
         }
     }
@@ -302,6 +324,7 @@ impl EventWriter {
                 }
                 Ok(())
             }
+            Some(Sink::Whole(file)) => file.write(&self.line).map_err(EventFileError::Refused),
             None => Err(failed(io::Error::other("the file is closed already"))),
         }
     }

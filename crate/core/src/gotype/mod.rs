@@ -131,16 +131,18 @@ struct Process {
     /// found only: a program that has just been started may not be relocated yet.
     module: OnceCell<Module>,
     /// The map types that descriptors describe.
-    maps: OnceCell<DescribedMaps>,
+    maps: RefCell<Option<Rc<DescribedMaps>>>,
 }
 
 /// Map types by their descriptors.
 #[derive(Default)]
 struct DescribedMaps {
     /// By address.
-    all: Vec<(u64, String)>,
+    all: Vec<(u64, Rc<str>)>,
     /// By name, in a spelling that can be compared.
     by_name: HashMap<String, Vec<u64>>,
+    /// The first place that could not be read: there may be others.
+    unread: Option<u64>,
 }
 
 impl std::fmt::Debug for Types {
@@ -181,7 +183,7 @@ impl Types {
             bias,
             base: OnceCell::new(),
             module: OnceCell::new(),
-            maps: OnceCell::new(),
+            maps: RefCell::default(),
         };
         Self {
             process: Some(process),
@@ -262,40 +264,67 @@ impl Types {
     /// where packages share a name. Only what lies in memory can tell which one is meant.
     #[must_use]
     pub fn maps_named(&self, name: &str) -> Vec<TypeRef> {
-        self.described_maps()
-            .and_then(|maps| maps.by_name.get(&name::comparable(name)))
+        let Some(maps) = self.described_maps() else {
+            return Vec::new();
+        };
+        let named = maps.by_name.get(&name::comparable(name));
+        named
             .into_iter()
             .flatten()
             .map(|address| TypeRef::Runtime(*address))
             .collect()
     }
 
-    /// The map types in the executable's descriptors, by address: all of them, named or
-    /// not; none without a process.
-    pub fn map_descriptors(&self) -> impl Iterator<Item = (u64, &str)> {
-        self.described_maps()
-            .into_iter()
-            .flat_map(|maps| maps.all.iter())
-            .map(|(at, name)| (*at, name.as_str()))
+    /// The first place among the descriptors of map types that could not be read when they were
+    /// looked for, if there is one: then some may be missing.
+    #[must_use]
+    pub fn unread(&self) -> Option<u64> {
+        self.process.as_ref()?.maps.borrow().as_ref()?.unread
     }
 
-    fn described_maps(&self) -> Option<&DescribedMaps> {
+    /// Forgets what was found in part only: memory that could not be read may be readable now.
+    pub(crate) fn forget_parts(&self) {
+        if let Some(process) = &self.process
+            && let Ok(mut maps) = process.maps.try_borrow_mut()
+            && maps.as_ref().is_some_and(|maps| maps.unread.is_some())
+        {
+            *maps = None;
+        }
+    }
+
+    /// The map types in the executable's descriptors, by address: all of them, named or
+    /// not; none without a process.
+    pub fn map_descriptors(&self) -> impl Iterator<Item = (u64, Rc<str>)> {
+        let maps = self.described_maps();
+        let len = maps.as_ref().map_or(0, |maps| maps.all.len());
+        (0..len).filter_map(move |index| {
+            let (at, name) = maps.as_ref()?.all.get(index)?;
+            Some((*at, Rc::clone(name)))
+        })
+    }
+
+    fn described_maps(&self) -> Option<Rc<DescribedMaps>> {
         let process = self.process.as_ref()?;
-        let found = process.maps.get_or_try_init(|| {
-            let (Ok(module), Some(descriptors)) = (self.module(), self.descriptors()) else {
-                return Err(());
-            };
-            let all = descriptors.maps_in(module.types);
-            let mut by_name: HashMap<String, Vec<u64>> = HashMap::new();
-            for (address, name) in &all {
-                by_name
-                    .entry(name::comparable(name))
-                    .or_default()
-                    .push(*address);
-            }
-            Ok(DescribedMaps { all, by_name })
+        if let Some(known) = &*process.maps.borrow() {
+            return Some(Rc::clone(known));
+        }
+        let (module, descriptors) = (self.module().ok()?, self.descriptors()?);
+        let (all, unread) = descriptors.maps_in(module.types);
+        let mut by_name: HashMap<String, Vec<u64>> = HashMap::new();
+        for (address, name) in &all {
+            by_name
+                .entry(name::comparable(name))
+                .or_default()
+                .push(*address);
+        }
+        let all = all.into_iter().map(|(at, name)| (at, name.into()));
+        let found = Rc::new(DescribedMaps {
+            all: all.collect(),
+            by_name,
+            unread,
         });
-        found.ok()
+        *process.maps.borrow_mut() = Some(Rc::clone(&found));
+        Some(found)
     }
 
     /// What the linker left of the executable's parts in the process.
@@ -369,7 +398,7 @@ impl Types {
         let Some(dwarf) = self.dwarf() else {
             let mut names: Vec<String> = self
                 .map_descriptors()
-                .map(|(_, name)| name.to_owned())
+                .map(|(_, name)| name.to_string())
                 .collect();
             names.sort();
             names.dedup();

@@ -171,7 +171,9 @@ impl Descriptors<'_> {
         let head_size = self.head_size() as usize;
         let mut bytes = [0; MAP_TYPE_SIZE];
         // Shorter ones may end where memory ends.
+        let failed = self.memory.faults();
         if self.memory.read(address, &mut bytes).is_err() {
+            self.memory.forgive(failed);
             let short = bytes.get_mut(..head_size + 5 * pointer);
             self.memory.read(address, short.unwrap_or_default())?;
         }
@@ -236,8 +238,18 @@ impl Descriptors<'_> {
     /// The descriptors of map types in `range`, with their names. The linker's list of
     /// types leaves out the named ones and is gone since go1.27: every aligned address
     /// is tried.
-    pub(super) fn maps_in(&self, range: Span) -> Vec<(u64, String)> {
+    ///
+    /// With them the first place of `range` that could not be read, or that was not looked at
+    /// any more as the user asked to stop: from there on some may be missing.
+    pub(super) fn maps_in(&self, range: Span) -> (Vec<(u64, String)>, Option<u64>) {
         let mut found = Vec::new();
+        let mut unread: Option<u64> = None;
+        let mut miss = |at: u64| unread = Some(unread.map_or(at, |first| first.min(at)));
+        // What is no type may lead out of the range.
+        let fault = |error: &ReadError, here: u64| match error {
+            ReadError::Interrupted => Some(here),
+            ReadError::Fault { address, .. } => Some(*address).filter(|at| range.contains(*at)),
+        };
         let head_size = self.head_size();
         let mut at = range.start.next_multiple_of(8);
         let mut buffer = Vec::new();
@@ -245,8 +257,12 @@ impl Descriptors<'_> {
             let len = (range.end() - at).min(READ_MAX as u64);
             buffer.resize(len as usize, 0);
             // What is missing reads as 0, which is no kind.
-            if read_available(self.memory, at, &mut buffer).is_err() {
-                break;
+            match read_available(self.memory, at, &mut buffer) {
+                Ok(missing) => missing.iter().for_each(|hole| miss(hole.start)),
+                Err(_) => {
+                    miss(at);
+                    break;
+                }
             }
             let last = len - head_size;
             for offset in (0..=last).step_by(8) {
@@ -255,17 +271,24 @@ impl Descriptors<'_> {
                     continue;
                 }
                 let address = at.wrapping_add(offset);
-                let Ok(Some(map)) = self.map(address) else {
-                    continue;
+                let map = match self.map(address) {
+                    Ok(Some(map)) => map,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        fault(&error, address).into_iter().for_each(&mut miss);
+                        continue;
+                    }
                 };
                 let inside = [map.key_address, map.elem_address, map.unit_address]
                     .iter()
                     .all(|address| range.contains(*address));
-                let name = self.head(address).and_then(|head| self.name(head));
-                if let (true, Ok(Some(name))) = (inside, name)
-                    && !name.is_empty()
-                {
-                    found.push((address, name));
+                if !inside {
+                    continue;
+                }
+                match self.head(address).and_then(|head| self.name(head)) {
+                    Ok(Some(name)) if !name.is_empty() => found.push((address, name)),
+                    Ok(_) => {}
+                    Err(error) => fault(&error, address).into_iter().for_each(&mut miss),
                 }
             }
             if at.saturating_add(len) >= range.end() {
@@ -273,7 +296,7 @@ impl Descriptors<'_> {
             }
             at = at.wrapping_add(last / 8 * 8 + 8);
         }
-        found
+        (found, unread)
     }
 
     /// The descriptors of struct types in `range`, with their names, told as

@@ -506,8 +506,19 @@ pub fn goroutines(
         if raw.status == RUNNING {
             let tid = *tids.entry(raw.m).or_insert_with(|| {
                 let at = raw.m.checked_add(layout.procid).filter(|_| raw.m != 0)?;
-                let tid = layout.abi.read_uint(memory, at, 8).ok()?;
-                u32::try_from(tid).ok()
+                match layout.abi.read_uint(memory, at, 8) {
+                    Ok(tid) => u32::try_from(tid).ok(),
+                    Err(_) => {
+                        defects.push(
+                            "goroutine-unreadable",
+                            address,
+                            "the thread that runs it",
+                            format!("cannot read {at:#x}"),
+                            "what its variables lead to",
+                        );
+                        None
+                    }
+                }
             });
             let thread = tid.and_then(|tid| {
                 let index = *by_tid.get(&tid)?;

@@ -9,6 +9,7 @@ mod current;
 mod goroutine;
 mod locate;
 mod owned;
+mod persistent;
 mod profile;
 mod span;
 mod standing;
@@ -27,6 +28,7 @@ pub use goroutine::{
 };
 pub use locate::{Located, mheap_by_code, mheap_by_name};
 pub use owned::{Allocated, allocated};
+pub(crate) use persistent::persistent;
 pub use profile::{AllocationSites, SpecialRoots, special_roots};
 pub use span::{HeapSpan, Pages, Slot, State};
 pub use standing::Standing;
@@ -554,9 +556,17 @@ impl Heap {
             return Ok(None);
         };
         let mut bits = vec![0; (ARENA / HEAP_PAGE / 8) as usize];
-        match memory.read(arena.wrapping_add(field.offset), &mut bits) {
+        let start = arena.wrapping_add(field.offset);
+        match memory.read(start, &mut bits) {
             Ok(()) => Ok(Some(bits)),
-            Err(ReadError::Fault { .. }) => Ok(None),
+            Err(ReadError::Fault { .. }) => {
+                // Bitmaps are looked for in the wrong place then, and pointers by those.
+                memory.lost(Span {
+                    start,
+                    len: bits.len() as u64,
+                });
+                Ok(None)
+            }
             Err(interrupted) => Err(interrupted),
         }
     }

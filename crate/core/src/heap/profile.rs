@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::{HeapError, HeapSpan, State};
 use crate::binary::Record;
 use crate::gotype::Types;
-use crate::map::Defects;
+use crate::map::{DEFECTS_KEPT, Defects};
 use crate::memory::{Abi, AddressHash, Memory, ReadError, read_available};
 
 /// Records that are looked at, in all spans together.
@@ -482,9 +482,18 @@ fn queued(
             .or_else(|| binary.dwarf()?.variable(name)?.address)?;
         Some(linked.wrapping_add(types.bias()))
     };
-    let word = |at: u64| match layout.abi.read_pointer(memory, at) {
+    let word = |at: u64, defects: &mut Defects| match layout.abi.read_pointer(memory, at) {
         Ok(word) => Ok(Some(word)),
-        Err(ReadError::Fault { .. }) => Ok(None),
+        Err(ReadError::Fault { .. }) => {
+            defects.push(
+                "queue-unreadable",
+                at,
+                "a readable list of finalizers and cleanups that wait",
+                "unreadable memory",
+                "what they keep",
+            );
+            Ok(None)
+        }
         Err(interrupted) => Err(interrupted),
     };
     let offset = |record: &Record, name: &str, most: u64| {
@@ -507,7 +516,7 @@ fn queued(
         };
         let mut firsts = Vec::new();
         match address("runtime.allfin") {
-            Some(at) => firsts.extend(word(at)?),
+            Some(at) => firsts.extend(word(at, defects)?),
             None => firsts = queued_finalizers(types, layout.abi, memory, &queue(0))?,
         }
         for first in firsts {
@@ -520,7 +529,7 @@ fn queued(
         && let Some(all) = queue.field("all").map(|place| place.offset)
         && let Some(next) = offset(&header, "alllink", CLEANUPS)
         && let Some(count) = offset(&header, "n", CLEANUPS)
-        && let Some(first) = word(at.wrapping_add(all))?
+        && let Some(first) = word(at.wrapping_add(all), defects)?
     {
         Queue {
             first,
@@ -584,6 +593,7 @@ pub fn special_roots(
     let layout = Layout::of(types)?;
     let mut roots = SpecialRoots::default();
     let mut defects = Defects::default();
+    let mut unread = Vec::new();
     layout.walk(memory, spans, &mut defects, &mut |special| {
         let kind = Some(special.kind);
         let count = if kind == layout.kinds.finalizer {
@@ -600,12 +610,24 @@ pub fn special_roots(
         };
         if count > 0 && roots.words.len() < OBJECTS_MAX {
             let words = layout.words(memory, special.data, count)?;
+            if (words.len() as u64) < count && unread.len() < DEFECTS_KEPT {
+                unread.push(special.data);
+            }
             roots
                 .words
                 .extend(words.into_iter().filter(|word| *word != 0));
         }
         Ok(())
     })?;
+    for address in unread {
+        defects.push(
+            "special-unreadable",
+            address,
+            "a readable record",
+            "unreadable memory",
+            "what it keeps",
+        );
+    }
     queued(types, &layout, memory, &mut roots.words, &mut defects)?;
     roots.defects = defects;
     roots.finalized.dedup();

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use super::{AddressHash, Memory, PAGE, READ_MAX, ReadError, lend_by_reading};
+use super::{AddressHash, Memory, PAGE, READ_MAX, ReadError, Span, lend_by_reading};
 
 const BLOCK: usize = PAGE as usize;
 
@@ -115,9 +115,13 @@ impl<M: Memory> BlockCache<M> {
         if blocks.young.len() + RUN > self.capacity {
             return Ok(());
         }
+        let failed = self.inner.faults();
         match self.inner.read(block, &mut bytes) {
             Ok(()) => {}
-            Err(ReadError::Fault { .. }) => return Ok(()),
+            Err(ReadError::Fault { .. }) => {
+                self.inner.forgive(failed);
+                return Ok(());
+            }
             // A Ctrl-C is told once: swallowed here, it would be lost.
             Err(interrupted) => return Err(interrupted),
         }
@@ -152,11 +156,13 @@ impl<M: Memory> Memory for BlockCache<M> {
             let offset = (at % PAGE) as usize;
             let take = rest.len().min(BLOCK - offset);
             let (part, tail) = rest.split_at_mut(take);
+            let failed = self.inner.faults();
             match self.copy(at - offset as u64, offset, part) {
                 Ok(()) => {}
                 // The page may be readable in part (a truncated core): ask for
                 // exactly what is wanted before giving up.
                 Err(ReadError::Fault { .. }) => {
+                    self.inner.forgive(failed);
                     self.inner.read(at, part).map_err(|error| match error {
                         ReadError::Fault { .. } => ReadError::fault(at, take),
                         other => other,
@@ -189,5 +195,17 @@ impl<M: Memory> Memory for BlockCache<M> {
 
     fn phase(&self, what: &'static str) {
         self.inner.phase(what);
+    }
+
+    fn faults(&self) -> usize {
+        self.inner.faults()
+    }
+
+    fn forgive(&self, since: usize) {
+        self.inner.forgive(since);
+    }
+
+    fn lost(&self, place: Span) {
+        self.inner.lost(place);
     }
 }

@@ -5,6 +5,7 @@ mod core;
 mod image;
 mod pagemap;
 mod ranges;
+mod watched;
 
 pub use cache::BlockCache;
 pub use core::{CoreError, CoreFile, MappedFile, Thread};
@@ -12,6 +13,7 @@ pub use image::Image;
 pub use pagemap::resident_pages;
 pub(crate) use ranges::GAP_MAX;
 pub use ranges::{Chunk, RangeReader, read_available};
+pub use watched::{Faults, Watch, Watched};
 
 use std::fmt;
 
@@ -88,6 +90,18 @@ pub trait Memory {
 
     /// Work of another kind begins: `what` is a short word for those who watch.
     fn phase(&self, _what: &'static str) {}
+
+    /// How many failed reads are kept in mind ([`Watched`]); 0 where none are.
+    fn faults(&self) -> usize {
+        0
+    }
+
+    /// The reads that failed since there were `since` of them are asked for again in smaller
+    /// parts: only those tell whether something was lost.
+    fn forgive(&self, _since: usize) {}
+
+    /// What could not be read at `place` is missing in what is found, wherever it lies.
+    fn lost(&self, _place: Span) {}
 }
 
 /// [`Memory::lend`] by way of [`Memory::read`] and the caller's buffer.
@@ -130,6 +144,15 @@ macro_rules! forward {
             }
             fn phase(&self, what: &'static str) {
                 (**self).phase(what);
+            }
+            fn faults(&self) -> usize {
+                (**self).faults()
+            }
+            fn forgive(&self, since: usize) {
+                (**self).forgive(since);
+            }
+            fn lost(&self, place: Span) {
+                (**self).lost(place);
             }
         }
     )*};

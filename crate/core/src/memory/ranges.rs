@@ -58,6 +58,7 @@ impl RangeReader {
             };
             let len = (end - start).min(READ_MAX as u64) as usize;
             let mut visited = Ok(());
+            let failed = memory.faults();
             let whole = if head.len > READ_MAX as u64 {
                 Err(ReadError::fault(head.start, len))
             } else {
@@ -77,6 +78,7 @@ impl RangeReader {
                 Ok(()) => {}
                 Err(ReadError::Fault { .. }) => {
                     // Something in the merged run is unreadable: one by one.
+                    memory.forgive(failed);
                     for (index, range) in ranges.iter().enumerate().take(last).skip(first) {
                         let one = usize::try_from(range.len)
                             .ok()
@@ -115,10 +117,11 @@ pub fn read_available(
     address: u64,
     buffer: &mut [u8],
 ) -> Result<Vec<Span>, ReadError> {
+    let failed = memory.faults();
     match memory.read(address, buffer) {
         Ok(()) => return Ok(Vec::new()),
         Err(ReadError::Interrupted) => return Err(ReadError::Interrupted),
-        Err(ReadError::Fault { .. }) => {}
+        Err(ReadError::Fault { .. }) => memory.forgive(failed),
     }
     let mut missing: Vec<Span> = Vec::new();
     let mut at = address;

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::explain::{Explained, Programs, explain};
+use super::explain::{Explained, Programs, explain, with_executables};
 use super::frames::{Operation, is_runtime, operation, serves_runtime};
 use super::maps::Site;
 use super::model::{Kind, Origin, Profile, Sample, different};
@@ -92,21 +92,12 @@ pub fn inputs(profiles: Vec<(String, Profile)>, exe: Option<&Path>) -> Result<Ve
             "{reason}: contention is told of one program at a time"
         ));
     }
-    let named = profiles
-        .iter()
-        .find_map(|(_, profile)| profile.program.as_deref().map(PathBuf::from));
-    let mut found = Vec::new();
-    for (name, profile) in profiles {
-        let mut own = exe.map(Path::to_owned);
-        if own.is_none() && profile.program.is_none() {
-            own = named
-                .clone()
-                .filter(|path| programs.of_profile(path, &profile).is_ok());
-        }
-        let explained = explain(&name, profile, own.as_deref(), &mut programs)?;
-        found.push(Input::of(explained, own.as_deref(), &mut programs)?);
-    }
-    Ok(found)
+    with_executables(
+        profiles,
+        exe,
+        &mut programs,
+        &mut |name, profile, own, all| Input::of(explain(name, profile, own, all)?, own, all),
+    )
 }
 
 /// A place in the source.

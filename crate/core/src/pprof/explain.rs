@@ -127,6 +127,25 @@ pub fn explain_all(
     exe: Option<&Path>,
     programs: &mut Programs,
 ) -> Result<Vec<Explained>, String> {
+    with_executables(profiles, exe, programs, &mut explain)
+}
+
+/// What becomes of a profile with its name and executable.
+type Take<'t, T> =
+    &'t mut dyn FnMut(&str, Profile, Option<&Path>, &mut Programs) -> Result<T, String>;
+
+/// Hands each profile with its name to `take`, with the executable to hold it against: `exe`,
+/// or, where none is named and the profile names none itself, as texts, the one that another
+/// of them names, if it fits. `None` stands for the one that it names itself.
+///
+/// # Errors
+/// What `take` returned.
+pub(super) fn with_executables<T>(
+    profiles: Vec<(String, Profile)>,
+    exe: Option<&Path>,
+    programs: &mut Programs,
+    take: Take<'_, T>,
+) -> Result<Vec<T>, String> {
     let named = profiles
         .iter()
         .find_map(|(_, profile)| profile.program.as_deref().map(PathBuf::from));
@@ -138,7 +157,7 @@ pub fn explain_all(
                 .clone()
                 .filter(|path| programs.of_profile(path, &profile).is_ok());
         }
-        found.push(explain(&name, profile, own.as_deref(), programs)?);
+        found.push(take(&name, profile, own.as_deref(), programs)?);
     }
     Ok(found)
 }

@@ -156,12 +156,8 @@ impl Program {
     }
 
     fn map_types(&self) -> &HashMap<u64, Rc<str>, AddressHash> {
-        self.maps.get_or_init(|| {
-            self.types
-                .map_descriptors()
-                .map(|(address, name)| (address, Rc::from(name)))
-                .collect()
-        })
+        self.maps
+            .get_or_init(|| self.types.map_descriptors().collect())
     }
 
     /// The call that the instruction at `address` is, or that begins before it and holds it.

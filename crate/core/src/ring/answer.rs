@@ -1,7 +1,6 @@
 //! What `go-map-ring` prints and writes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -258,7 +257,7 @@ impl Page<'_> {
             ..Header::default()
         };
         let failed = |error: crate::events::EventFileError| RingFailure::Reason(error.to_string());
-        let mut writer = EventWriter::create(Path::new(path), force, &header).map_err(failed)?;
+        let mut writer = EventWriter::create_whole(path, force, &header).map_err(failed)?;
         let mut events = Events::new(self.target, self.ring);
         let mut failure = None;
         let (matched, counts, _) = self.each(&mut |record| match writer

@@ -82,7 +82,7 @@ impl Catalogue {
             if name.contains("go.shape.") {
                 continue;
             }
-            catalogue.add(objects, types, address, name.to_owned());
+            catalogue.add(objects, types, address, name.to_string());
         }
         catalogue
     }

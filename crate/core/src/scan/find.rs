@@ -177,6 +177,15 @@ impl<'o, 'a> Finder<'o, 'a> {
         self.objects.memory.checkpoint(0, 0)?;
         let (size, _) = self.signature();
         let mut bytes = vec![0; stack.len.min(STACK_MAX) as usize];
+        if stack.len > STACK_MAX {
+            self.defects.push(
+                "stack-large",
+                stack.start,
+                format!("a stack of at most {STACK_MAX} bytes"),
+                format!("{} bytes", stack.len),
+                "maps on the rest of it",
+            );
+        }
         let missing = crate::memory::read_available(self.objects.memory, stack.start, &mut bytes)?;
         for hole in missing {
             self.defects.push(
@@ -621,6 +630,9 @@ impl<'o, 'a> Finder<'o, 'a> {
                         "this map",
                     );
                     candidate.refused = true;
+                } else if let Some(range) = ranges.get(chunk.index) {
+                    // Fewer types would fit.
+                    memory.lost(*range);
                 }
                 return Ok(());
             };

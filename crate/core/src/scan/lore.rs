@@ -62,7 +62,7 @@ impl Lore {
         let maps = types
             .map_descriptors()
             .filter(|(_, name)| !name.starts_with("map["))
-            .map(|(address, name)| (address, name.to_owned()));
+            .map(|(address, name)| (address, name.to_string()));
         for (address, name) in lore.structs.iter().chain(&maps.collect::<Vec<_>>()) {
             if named.insert(name.clone(), *address).is_some() {
                 twice.push(name.clone());

@@ -9,6 +9,7 @@ mod grey;
 mod holder;
 mod infer;
 mod lore;
+mod lost;
 mod mark;
 mod objects;
 mod reach;
@@ -23,13 +24,14 @@ use std::rc::Rc;
 
 use crate::binary::modules;
 use crate::gotype::Types;
-use crate::heap::{AllocationSites, Heap, HeapError, special_roots};
+use crate::heap::{AllocationSites, Heap, HeapError, HeapSpan, special_roots};
 use crate::layout::MapLayout;
 use crate::map::Defects;
-use crate::memory::{Memory, ReadError};
+use crate::memory::{Memory, ReadError, Span};
 use catalogue::Catalogue;
 use find::Finder;
 use lore::Lore;
+pub(crate) use lost::{joined, tell as tell_losses};
 use mark::Marks;
 pub use mark::{Frame, Roots, Variable};
 use objects::{Bits, Objects};
@@ -205,6 +207,8 @@ pub struct Scan {
     pub defects: Defects,
     /// The user asked to stop: what is here is a part.
     pub interrupted: bool,
+    /// Where the heap lies: its spans in use and those of stacks.
+    pub(crate) extents: Vec<Span>,
 }
 
 impl Scan {
@@ -258,9 +262,11 @@ pub fn scan(
 ) -> Result<Scan, HeapError> {
     memory.phase("load");
     let (objects, defects) = Objects::load(heap, memory, minor(types))?;
+    let extents = objects.spans.iter().map(HeapSpan::extent);
     let mut scan = Scan {
         heap: objects.bytes,
         defects,
+        extents: joined(extents.collect()),
         ..Scan::default()
     };
     let mut catalogue = Catalogue::new(&objects, types);

@@ -506,7 +506,14 @@ impl<'a> Objects<'a> {
                 let mut bytes = vec![0; (crate::heap::ARENA / 64) as usize];
                 match self.memory.read(at, &mut bytes) {
                     Ok(()) => Some(Rc::new(bytes)),
-                    Err(ReadError::Fault { .. }) => None,
+                    Err(ReadError::Fault { .. }) => {
+                        // Every word passes for a pointer then, and garbage for live.
+                        self.memory.lost(Span {
+                            start: at,
+                            len: bytes.len() as u64,
+                        });
+                        None
+                    }
                     Err(interrupted) => return Err(interrupted),
                 }
             }

@@ -81,8 +81,15 @@ impl<'a> Roots<'a> {
                 .push("The registers of running goroutines are not known.".to_owned());
         }
         roots.stacks.extend(all.iter().map(Goroutine::used));
-        let Ok(functions) = functions(types, memory) else {
-            return Ok(roots);
+        let functions = match functions(types, memory) {
+            Ok(functions) => functions,
+            Err(reason) => {
+                roots.missing.push(format!(
+                    "{reason}: maps on stacks may be missing, and the types of those that \
+                     variables there lead to."
+                ));
+                return Ok(roots);
+            }
         };
         let mut finder = Locals {
             types,

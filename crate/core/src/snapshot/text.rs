@@ -104,7 +104,9 @@ fn sentence(change: &Change<'_>) -> (String, String) {
         Class::Unlisted => "is not compared",
         Class::Unchanged => "is unchanged",
     };
-    (format!("{name} {verb}"), told)
+    // What is not certain may be all that changed.
+    let doubt = if change.exact() { "" } else { "Not certain: " };
+    (format!("{doubt}{name} {verb}"), told)
 }
 
 struct Page<'a> {
@@ -237,7 +239,11 @@ impl Page<'_> {
                     allocated,
                     len,
                     holes,
-                    change.class.word().to_owned(),
+                    format!(
+                        "{}{}",
+                        change.class.word(),
+                        if change.exact() { "" } else { "?" }
+                    ),
                 ];
                 let [allocated, len, holes] = figures(change.before);
                 [is, ["was".to_owned(), allocated, len, holes, String::new()]]

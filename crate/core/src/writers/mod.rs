@@ -438,7 +438,7 @@ impl<'t> Process<'t> {
             }
             found.operations.push(operation.told);
         }
-        judge(found, &detected, !self.target.is_process());
+        judge(found, &detected, self.target.is_file());
         if !running && !found.interrupted && self.suspects(found, &all, threads).is_err() {
             found.interrupted = true;
         }
