@@ -426,6 +426,12 @@ def _swiss_cases() -> dict[str, tuple[str, Callable[[Zoo, int], tuple[int, bytes
             bytes([value]) * 8,
         )
 
+    def all_live(zoo: Zoo, header: int) -> tuple[int, bytes]:
+        # By chance one of the two groups may be full, and nothing wrong with it.
+        groups = zoo.session.json("go-map-buckets -json main.nine")["bucket_list"]
+        group = next(group for group in groups if group["live"] < 8)
+        return int(group["address"], 16), bytes([1]) * 8
+
     def small(value: int) -> Callable[[Zoo, int], tuple[int, bytes]]:
         return lambda zoo, header: (zoo.word(header + 16), bytes([value]) * 8)
 
@@ -461,7 +467,7 @@ def _swiss_cases() -> dict[str, tuple[str, Callable[[Zoo, int], tuple[int, bytes
         "table's depth": (many, table(6, "B", 99), set()),
         "table's index": (many, table(8, Q, 2**40), set()),
         "ctrl neither": (many, ctrl(0x91), {"ctrl"}),
-        "ctrl all live": ("main.nine", ctrl(0x01), {"count-mismatch"}),
+        "ctrl all live": ("main.nine", all_live, {"count-mismatch"}),
         "ctrl all deleted": ("main.nine", ctrl(0xFE), {"count-mismatch"}),
         "small ctrl neither": ("main.one", small(0xFF), {"ctrl"}),
         "small group unmapped": ("main.one", at(16, Q, 0x10), {"group-unreadable"}),
