@@ -180,4 +180,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "traced_exec:", err)
 		os.Exit(1)
 	}
+	// Every gdb (13.1 to 18.1) fails in linux-nat.c if a thread begins while the process exits:
+	// "wait returned unexpected status 0x0". Threads begin to run processors; from here on there is
+	// one, and no longer any that a new thread was still to take.
+	runtime.GOMAXPROCS(1)
 }
