@@ -15,6 +15,7 @@ from test_events_report import lines, two_maps
 import gdbs
 import gdbtool
 import toolchains
+import tracetool
 from daptool import Dap
 from gdbtool import Mi
 
@@ -293,12 +294,28 @@ def test_variables_are_listed_by_key(editor: tuple[Dap, Path]) -> None:
     assert len(variables) == row["len"]
 
 
+#: Tells when the program runs.  gdb answers "continue" before it does so, and what it is asked in
+#: between waits for the next stop if both reach its main thread at once.
+RUNNING = """
+def told(event):
+    gdb.events.cont.disconnect(told)
+    open({told!r}, "w").close()
+
+
+gdb.events.cont.connect(told)
+"""
+
+
 @pytest.mark.parametrize("name", WITH_DAP)
 def test_editor_with_a_running_program_is_told_to_stop_it(name: str, tmp_path: Path) -> None:
+    told, script = tmp_path / "running", tmp_path / "running.py"
+    script.write_text(RUNNING.format(told=str(told)))
     with Dap(gdbs.for_test(name)) as dap:
         thread = stopped_in_zoo(dap, tmp_path / "truth", "wait")
         dap.body("setFunctionBreakpoints", breakpoints=[])
+        dap.repl(f"source {script}")
         dap.body("continue", threadId=thread)
+        tracetool.until(told.exists, "the program does not run")
         # gdb's own word; the protocol has it.
         assert dap.error("go-map-stats main.nine") == "notStopped"
         dap.start("pause", threadId=thread)
