@@ -254,13 +254,25 @@ impl Heap {
 
     /// Objects with pointers above so many bytes carry a header with their type, since
     /// go1.22 (runtime.minSizeForMallocHeader); no object does where it is `u64::MAX`.
-    #[must_use]
-    pub fn header_above(&self) -> u64 {
+    fn header_above(&self) -> u64 {
         if self.malloc_headers {
             header_above(self.abi)
         } else {
             u64::MAX
         }
+    }
+
+    /// Bytes that the allocator puts before each object of a span: 8 or 0.
+    #[inline]
+    #[must_use]
+    pub fn header_of(&self, span: &HeapSpan) -> u64 {
+        span.header(self.header_above())
+    }
+
+    /// The slot of a span that holds `address`; `None` where none does.
+    #[must_use]
+    pub fn slot_in(&self, span: &HeapSpan, address: u64) -> Option<Slot> {
+        span.slot(address, self.header_above())
     }
 
     /// Whether large objects with pointers carry their type (since go1.22).
@@ -475,7 +487,7 @@ impl Heap {
     pub fn slot_of(&self, address: u64) -> Result<Option<Slot>, ReadError> {
         Ok(self
             .span_of(address)?
-            .and_then(|span| span.slot(address, self.header_above())))
+            .and_then(|span| self.slot_in(&span, address)))
     }
 
     /// Whether the slot is allocated: below the span's free index, or marked in its

@@ -70,7 +70,7 @@ pub fn allocated(heap: &Heap, walk: &Walk) -> Result<Allocated, ReadError> {
             }
         }
         let slot = span.as_ref().and_then(|held| {
-            let slot = held.span.slot(start, heap.header_above())?;
+            let slot = heap.slot_in(&held.span, start)?;
             Some((slot, held.is_free(slot.index)))
         });
         match slot {

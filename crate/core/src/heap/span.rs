@@ -88,15 +88,14 @@ impl HeapSpan {
 
     /// Bytes that the allocator puts before each object, if it does so before those of
     /// more than so many bytes ([`super::Heap::header_above`]).
-    #[must_use]
-    pub fn header(&self, header_above: u64) -> u64 {
+    #[inline]
+    pub(super) fn header(&self, header_above: u64) -> u64 {
         let headed = !self.noscan() && !self.is_large() && self.slot_size > header_above;
         if headed { 8 } else { 0 }
     }
 
-    /// The slot that holds `address`.
-    #[must_use]
-    pub fn slot(&self, address: u64, header_above: u64) -> Option<Slot> {
+    /// The slot that holds `address`, with headers before objects of more than so many bytes.
+    pub(super) fn slot(&self, address: u64, header_above: u64) -> Option<Slot> {
         let offset = address
             .checked_sub(self.base)
             .filter(|_| self.contains(address))?;

@@ -83,7 +83,7 @@ fn noted_objects(reach: &mut Reach<'_, '_>) -> Result<(), ReadError> {
             if reach.is_live(first) && reach.is_unknown(first) {
                 noted.push((first, at, span.large_type, span.slot_size));
             }
-        } else if span.header(reach.objects.heap.header_above()) > 0 {
+        } else if reach.objects.heap.header_of(span) > 0 {
             spans.push(at);
         }
     }

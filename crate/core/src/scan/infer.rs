@@ -159,7 +159,7 @@ fn objects_with(
         let Some(span) = objects.spans.get(body.span) else {
             return Ok(());
         };
-        let header = span.header(objects.heap.header_above());
+        let header = objects.heap.header_of(span);
         for (index, word) in (0_u64..).zip(body.bytes.chunks_exact(8)) {
             let word = abi.uint(word);
             let offset = body.offset + 8 * index;

@@ -260,7 +260,7 @@ pub(super) fn pointers(
         }
         return Ok(());
     }
-    let header = span.header(objects.heap.header_above());
+    let header = objects.heap.header_of(span);
     let noted = objects.noted(span, if body.offset == 0 { body.bytes } else { &[] });
     if noted == 0 {
         // Allocated, and not yet told what it is.

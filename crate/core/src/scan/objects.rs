@@ -358,7 +358,7 @@ impl<'a> Objects<'a> {
             base: span.base + u64::from(index) * span.slot_size,
             size: span.slot_size,
             index,
-            header: span.header(self.heap.header_above()),
+            header: self.heap.header_of(span),
             noscan: span.noscan(),
             is_stack: false,
         };
@@ -402,7 +402,7 @@ impl<'a> Objects<'a> {
             return None;
         }
         let address = span.base + u64::from(index) * span.slot_size;
-        Some((at, span.slot(address, self.heap.header_above())?))
+        Some((at, self.heap.slot_in(span, address)?))
     }
 
     /// The type that the allocator noted in an object's first word (`bytes` are those of
@@ -414,7 +414,7 @@ impl<'a> Objects<'a> {
         if span.is_large() {
             return span.large_type;
         }
-        match span.header(self.heap.header_above()) {
+        match self.heap.header_of(span) {
             8 => self.heap.abi().pointer_at(bytes, 0).unwrap_or(0),
             _ => 0,
         }

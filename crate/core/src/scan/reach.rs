@@ -315,7 +315,7 @@ impl<'r, 'a> Reach<'r, 'a> {
         let Some((shape, span)) = shape.zip(self.objects.spans.get(body.span)) else {
             return Ok(());
         };
-        let header = span.header(self.objects.heap.header_above());
+        let header = self.objects.heap.header_of(span);
         let start = body.address.wrapping_sub(body.offset).wrapping_add(header);
         let window = Window {
             base: body.address,
