@@ -508,6 +508,37 @@ def test_cycle_of_pointers_in_values_ends(zoo: Zoo) -> None:
         assert zoo.session.json(f"go-map-entries -json {expression}")["entries"]
 
 
+MODULE = "'runtime.firstmoduledata'"
+
+
+def field(session: Session, name: str) -> int:
+    """Where a field of the module's table stands."""
+    return int(session.python(f"int(gdb.parse_and_eval({f'&{MODULE}.{name}'!r}))"))
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "data", "code"),
+    [
+        ("1.23.9", "ebss", struct.pack("<Q", 1 << 40), "module-damaged"),
+        ("1.27.3", "edata", struct.pack("<Q", 0x1000), "module-damaged"),
+        ("1.27.3", "gcbssmask.n", struct.pack("<i", 64), "module-damaged"),
+        ("1.23.9", "gcdatamask.n", struct.pack("<i", 0x7FFF_FFFF), "module-damaged"),
+        ("1.27.3", "next", struct.pack("<Q", 0x10), "module-unreadable"),
+    ],
+)
+def test_scan_with_damaged_ends_of_variables_calls_nothing_garbage(
+    label: str, name: str, data: bytes, code: str, tmp_path: Path
+) -> None:
+    with stopped(label, tmp_path) as zoo:
+        with zoo.changed(field(zoo.session, name), data):
+            damaged = zoo.session.json("go-map-scan -json -top unlimited")
+    assert code in {defect["code"] for defect in damaged["defects"]}
+    states = {row["address"]: row["state"] for row in damaged["maps"]}
+    assert "garbage" not in states.values()
+    # What another root leads to is live all the same.
+    assert "live" in states.values()
+
+
 # --- no program, or not one of ours ---------------------------------------------------------------
 
 

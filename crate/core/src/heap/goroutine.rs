@@ -8,7 +8,8 @@ use crate::binary::{Dwarf, FrameInfo, Functions, Module, Place, Record, modules}
 use crate::gotype::Types;
 use crate::map::Defects;
 use crate::memory::{
-    Abi, AddressHash, Memory, READ_MAX, RangeReader, ReadError, Span, Thread, read_available,
+    Abi, AddressHash, Memory, READ_MAX, RangeReader, ReadError, Span, Thread, nothing_read,
+    read_available,
 };
 
 /// Goroutines that are looked at. 16 Mi of them would take 32 GiB of stack.
@@ -410,9 +411,13 @@ fn search(
     while left >= 24 {
         let take = left.min(READ_MAX as u64);
         buffer.resize(take as usize, 0);
-        read_available(memory, at, &mut buffer)?;
-        for index in (0..buffer.len().saturating_sub(23)).step_by(8) {
-            let words = buffer.get(index..index + 24).unwrap_or_default();
+        let missing = read_available(memory, at, &mut buffer)?;
+        let held = match nothing_read(&missing, take) {
+            true => &[],
+            false => buffer.as_slice(),
+        };
+        for index in (0..held.len().saturating_sub(23)).step_by(8) {
+            let words = held.get(index..index + 24).unwrap_or_default();
             let Some((start, len)) = slice_at(layout.abi, words) else {
                 continue;
             };

@@ -12,6 +12,7 @@ pub use core::{CoreError, CoreFile, MappedFile, Thread};
 pub use image::Image;
 pub use pagemap::resident_pages;
 pub(crate) use ranges::GAP_MAX;
+pub(crate) use ranges::nothing_read;
 pub use ranges::{Chunk, RangeReader, read_available};
 pub use watched::{Faults, Watch, Watched};
 

@@ -105,6 +105,11 @@ impl RangeReader {
     }
 }
 
+/// Whether what [`read_available`] names is all of `len` bytes.
+pub(crate) fn nothing_read(missing: &[Span], len: u64) -> bool {
+    missing.iter().map(|span| span.len).sum::<u64>() >= len
+}
+
 /// Reads what can be read of `buffer.len()` bytes at `address`, page by page
 /// where the whole cannot be had; unreadable bytes are zeroed and their ranges
 /// returned, merged. What lies beyond the end of the address space is named from its

@@ -11,10 +11,14 @@ use crate::binary::{LiveSlots, Module};
 use crate::gotype::TypeRef;
 use crate::heap::State;
 use crate::map::Defects;
-use crate::memory::{READ_MAX, ReadError, Span, read_available};
+use crate::memory::{READ_MAX, ReadError, Span, nothing_read, read_available};
 
 /// Stacks larger than this are cut (runtime.maxstacksize is 1 GB).
 const STACK_MAX: u64 = 1 << 30;
+
+/// A range of which so many bytes on end are not there is not what it is said to be: each page
+/// of it costs a read.
+const NOTHING_MAX: u64 = 64 << 20;
 
 /// From where objects are reached.
 #[derive(Default)]
@@ -151,14 +155,16 @@ impl Marks {
                 (module.data, module.data_mask),
                 (module.bss, module.bss_mask),
             ] {
-                let mut bits = vec![0; (range.len / 64 + 1).min(64 << 20) as usize];
+                let words = mask.0.min(range.len / 8);
+                let mut bits = vec![0; (words / 8 + 1).min(64 << 20) as usize];
                 if mask.1 == 0 || !read_available(objects.memory, mask.1, &mut bits)?.is_empty() {
                     bits.fill(0xff);
                 }
                 self.incomplete |= !each_word(objects, range, &mut buffer, &mut |index, bytes| {
-                    let masked = bits
-                        .get((index / 8) as usize)
-                        .is_none_or(|byte| byte >> (index % 8) & 1 != 0);
+                    let masked = index >= words
+                        || bits
+                            .get((index / 8) as usize)
+                            .is_none_or(|byte| byte >> (index % 8) & 1 != 0);
                     if masked {
                         Self::reach(&mut self.live, &mut self.grey, objects, abi.uint(bytes));
                     }
@@ -205,8 +211,8 @@ impl Marks {
     }
 }
 
-/// Hands every word of a range to `visit`, with its number; what is unreadable reads as 0.
-/// Whether nothing is.
+/// Hands every word of a range to `visit`, with its number; what is unreadable reads as 0, and
+/// the range is left behind [`NOTHING_MAX`] of it. Whether nothing is.
 pub(super) fn each_word(
     objects: &Objects<'_>,
     range: Span,
@@ -214,14 +220,20 @@ pub(super) fn each_word(
     visit: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<bool, ReadError> {
     let mut done = 0;
+    let mut nothing = 0;
     let mut whole = true;
     let len = range.len.min(1 << 36);
-    while len.saturating_sub(done) >= 8 {
+    while len.saturating_sub(done) >= 8 && nothing < NOTHING_MAX {
         objects.memory.checkpoint(0, 0)?;
         let take = (len - done).min(READ_MAX as u64);
         buffer.resize(take as usize, 0);
         let start = range.start.wrapping_add(done);
-        whole &= read_available(objects.memory, start, buffer)?.is_empty();
+        let missing = read_available(objects.memory, start, buffer)?;
+        whole &= missing.is_empty();
+        nothing = match nothing_read(&missing, take) {
+            true => nothing + take,
+            false => 0,
+        };
         for (index, bytes) in (done / 8..).zip(buffer.chunks_exact(8)) {
             visit(index, bytes);
         }

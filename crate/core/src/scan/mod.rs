@@ -18,11 +18,11 @@ mod roots;
 mod settle;
 mod shape;
 mod single;
+mod variables;
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::binary::modules;
 use crate::gotype::Types;
 use crate::heap::{AllocationSites, Heap, HeapError, HeapSpan, special_roots};
 use crate::layout::MapLayout;
@@ -42,6 +42,7 @@ pub use report::{Facts, Filter, Row, ScanReport, Totals, TypeTotals, type_text};
 pub use shape::Closures;
 use shape::Shapes;
 pub use single::{MapTypes, map_types_at};
+use variables::modules_of;
 
 /// How a map's type is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,13 +317,14 @@ fn run(
     scan.candidates = finder.found.candidates;
     ended?;
     objects.memory.phase("mark");
-    let modules = match types.module() {
-        Ok(first) => modules(types.binary(), objects.heap.memory(), *first),
-        Err(_) => Vec::new(),
-    };
+    let mut contradicted = Defects::default();
+    let modules = modules_of(types, objects.heap.memory(), &mut contradicted);
     let specials = special_roots(types, objects.heap.memory(), &objects.spans);
     // Without data and bss next to nothing would be reached.
-    let mut incomplete = roots.incomplete || modules.is_empty();
+    let mut incomplete = roots.incomplete || modules.is_empty() || !contradicted.is_empty();
+    for defect in contradicted.kept() {
+        scan.defects.add(defect.clone());
+    }
     let (words, finalized) = match specials {
         Ok(found) => {
             incomplete |= !found.defects.is_empty();
