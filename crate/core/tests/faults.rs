@@ -14,7 +14,7 @@ use common::{
     NOWHERE, OLD_ARRAY, OUTSIDE, TABLES, VALUES, assert_defect, codes,
 };
 use gomapscope_core::map::{CountOnly, Shape, Walk, walk};
-use gomapscope_core::memory::{Abi, PAGE};
+use gomapscope_core::memory::{Abi, Memory, PAGE};
 
 /// 128 buckets of 144 bytes: 18 KiB, 5 pages; 5 entries in each.
 fn classic() -> Built {
@@ -635,6 +635,34 @@ fn a_directory_of_a_gigabyte_on_a_small_image_ends_fast() {
     assert!(reads < 1500, "{reads} reads");
     assert_defect(&walked, "directory-unreadable", DIRECTORY);
     let _ = built.check();
+}
+
+#[test]
+fn a_directory_whose_entries_lead_nowhere_is_left() {
+    const ENTRIES: u64 = 1 << 17;
+    const STRAY: u64 = 0x7000_0000_0000;
+    let mut built = tables().dir_len(ENTRIES).corrupt_depth(17);
+    let stray = (0..ENTRIES).flat_map(|index| (STRAY + 65_536 * index).to_le_bytes());
+    built.image.map(NOWHERE, stray.collect());
+    let built = built.dir_ptr(NOWHERE);
+    let before = built.image.reads();
+    let walked = built.check();
+    let reads = built.image.reads() - before;
+    assert!(reads < 10 * 2 * (ENTRIES / 8), "{reads} reads");
+    assert_defect(&walked, "table-unreadable", STRAY);
+    assert!(!walked.exact() && walked.live() == 0);
+    assert!(walked.defects.total() < ENTRIES / 4);
+
+    // Tables that can be read keep the others from being left.
+    let mut entries = [0; 4 * 8];
+    tables().image.read(DIRECTORY, &mut entries).unwrap();
+    let mut built = tables().dir_len(ENTRIES).corrupt_depth(17);
+    let stray = (4..ENTRIES).flat_map(|index| (STRAY + 65_536 * index).to_le_bytes());
+    built
+        .image
+        .map(NOWHERE, entries.into_iter().chain(stray).collect());
+    let walked = built.dir_ptr(NOWHERE).count();
+    assert!(walked.live() > 0 && !walked.exact());
 }
 
 #[test]

@@ -388,6 +388,30 @@ impl From<ReadError> for End {
     }
 }
 
+/// The first two blocks that have a byte in common. The allocator gives each block memory of its
+/// own: where the count is right all the same, one of them is not the map's.
+fn overlap(blocks: &[Block]) -> Option<(Span, Span)> {
+    fn first(mut spans: impl Iterator<Item = Span>) -> Option<(Span, Span)> {
+        let mut last = spans.next()?;
+        for span in spans {
+            if span.start < last.end() {
+                return Some((last, span));
+            }
+            last = span;
+        }
+        None
+    }
+    let spans = || {
+        let all = blocks.iter().map(|block| block.span);
+        all.filter(|span| span.len > 0)
+    };
+    // Most often they stand in order.
+    first(spans())?;
+    let mut sorted: Vec<Span> = spans().collect();
+    sorted.sort_unstable();
+    first(sorted.into_iter())
+}
+
 /// Walks the map whose header is at `address` (0 for a nil map).
 ///
 /// Never fails: what is unreadable or contradictory is in [`Walk::defects`],
@@ -450,6 +474,18 @@ pub fn walk(
         Err(End::Interrupted) => walk.interrupted = true,
         Err(End::Stopped) => walk.cut = true,
     }
+    if let Some((one, other)) = overlap(&walk.blocks) {
+        walk.defects.push(
+            "blocks-overlap",
+            other.start,
+            format!("memory of its own for the block at {:#x}", one.start),
+            format!(
+                "{} bytes of it in two blocks",
+                one.end().min(other.end()) - other.start
+            ),
+            "",
+        );
+    }
     let live = walk.live();
     if live != walk.len && !walk.interrupted && !walk.cut {
         let racing = if walk.writing {
@@ -466,4 +502,43 @@ pub fn walk(
         );
     }
     walk
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(spans: &[(u64, u64)]) -> Vec<Block> {
+        let block = |(start, len): &(u64, u64)| Block {
+            span: Span {
+                start: *start,
+                len: *len,
+            },
+            kind: BlockKind::Overflow,
+        };
+        spans.iter().map(block).collect()
+    }
+
+    #[test]
+    fn blocks_that_share_bytes_are_found_in_any_order() {
+        for apart in [
+            &[][..],
+            &[(10, 5)],
+            &[(10, 5), (15, 5), (30, 1)],
+            &[(30, 1), (10, 5), (15, 5)],
+            &[(12, 0), (10, 5), (13, 0)],
+            &[(u64::MAX - 4, 4), (0, 8)],
+        ] {
+            assert_eq!(overlap(&blocks(apart)), None, "{apart:?}");
+        }
+        for (shared, at) in [
+            (&[(10, 5), (14, 5)][..], (10, 14)),
+            (&[(14, 5), (40, 2), (10, 5)], (10, 14)),
+            (&[(10, 50), (20, 5), (70, 5)], (10, 20)),
+            (&[(10, 5), (10, 5)], (10, 10)),
+        ] {
+            let found = overlap(&blocks(shared)).map(|(one, other)| (one.start, other.start));
+            assert_eq!(found, Some(at), "{shared:?}");
+        }
+    }
 }

@@ -9,10 +9,16 @@ use super::{
     Visitor, Walk,
 };
 use crate::layout::{MapLayout, SLOTS, SwissMap};
-use crate::memory::{AddressHash, Memory, READ_MAX, RangeReader, ReadError, Span, read_available};
+use crate::memory::{
+    AddressHash, Memory, READ_MAX, RangeReader, ReadError, Span, nothing_read, read_available,
+};
 
 /// A map of more tables than this would have 4 billion slots.
 const TABLES_MAX: usize = 1 << 22;
+
+/// Where so many entries on end, by the addresses in them, lead to no table, a directory is none:
+/// each of the others would cost a read.
+const ASTRAY_MAX: usize = 1 << 14;
 
 /// Directory entries that are read at the most.
 const DIRECTORY_MAX: u64 = 1 << 27;
@@ -234,8 +240,7 @@ impl Walker<'_> {
                 );
             }
             // Nothing at all of a large directory: do not ask a thousand times more.
-            let nothing = missing.iter().map(|span| span.len).sum::<u64>() >= bytes.len() as u64;
-            if nothing && len - first > take {
+            if nothing_read(&missing, bytes.len() as u64) && len - first > take {
                 walk.defects.push(
                     "directory-unreadable",
                     address,
@@ -319,34 +324,51 @@ impl Walker<'_> {
         let mut tables: Vec<Option<Groups>> = vec![None; runs.len()];
         let mut count = 0_u32;
         let memory = self.memory;
-        RangeReader::default().read(memory, &ranges, &mut |chunk| {
-            count += 1;
-            if count.is_multiple_of(1024) {
-                memory.checkpoint(0, 0)?;
-            }
-            let Some(&position) = order.get(chunk.index) else {
-                return Ok(());
-            };
-            let Some(&run) = runs.get(position) else {
-                return Ok(());
-            };
-            match chunk.bytes {
-                Some(bytes) => {
-                    let table = self.table(run, bytes, walk);
-                    if let Some(slot) = tables.get_mut(position) {
-                        *slot = table;
-                    }
+        let mut reader = RangeReader::default();
+        let mut left = ranges.len();
+        for (ranges, order) in ranges.chunks(ASTRAY_MAX).zip(order.chunks(ASTRAY_MAX)) {
+            let mut found = false;
+            reader.read(memory, ranges, &mut |chunk| {
+                count += 1;
+                if count.is_multiple_of(1024) {
+                    memory.checkpoint(0, 0)?;
                 }
-                None => walk.defects.push(
-                    "table-unreadable",
-                    run.0,
-                    "a readable table",
-                    format!("cannot read {size} bytes at {:#x}", run.0),
-                    "its entries",
-                ),
+                let Some(&position) = order.get(chunk.index) else {
+                    return Ok(());
+                };
+                let Some(&run) = runs.get(position) else {
+                    return Ok(());
+                };
+                match chunk.bytes {
+                    Some(bytes) => {
+                        let table = self.table(run, bytes, walk);
+                        found |= table.is_some();
+                        if let Some(slot) = tables.get_mut(position) {
+                            *slot = table;
+                        }
+                    }
+                    None => walk.defects.push(
+                        "table-unreadable",
+                        run.0,
+                        "a readable table",
+                        format!("cannot read {size} bytes at {:#x}", run.0),
+                        "its entries",
+                    ),
+                }
+                Ok(())
+            })?;
+            left -= ranges.len();
+            if !found && left > 0 {
+                walk.defects.push(
+                    "absurd-directory",
+                    ranges.last().map_or(0, |last| last.start),
+                    "tables",
+                    format!("none at {} addresses on end", ranges.len()),
+                    format!("{left} tables at higher addresses"),
+                );
+                break;
             }
-            Ok(())
-        })?;
+        }
         let tables: Vec<Groups> = tables.into_iter().flatten().collect();
         for table in &tables {
             let span = Span {
