@@ -11,6 +11,9 @@ const BLOCK: usize = PAGE as usize;
 /// once, caching them would only evict what is chased.
 const BYPASS: usize = 4 * BLOCK;
 
+/// No block begins there, nor before one.
+const NO_BLOCK: u64 = 1;
+
 /// Keeps blocks of one page; small reads are served from them.
 ///
 /// A miss next to the block that was fetched last fetches a run of blocks: 16 times
@@ -84,7 +87,12 @@ impl<M: Memory> BlockCache<M> {
                         Some(bytes) => bytes,
                         None => {
                             let mut bytes = vec![0; BLOCK].into_boxed_slice();
-                            self.inner.read(block, &mut bytes)?;
+                            let read = self.inner.read(block, &mut bytes);
+                            if read.is_err() {
+                                // Behind an unreadable block a run is no good guess.
+                                blocks.last_miss = NO_BLOCK;
+                            }
+                            read?;
                             bytes
                         }
                     }
