@@ -30,6 +30,11 @@ pub fn look_at_all() {
     THOROUGH.set(true);
 }
 
+/// In how many ways an input is looked at, at the most.
+pub(crate) fn most_ways() -> u64 {
+    if THOROUGH.get() { 8 } else { 1 }
+}
+
 /// Which of `all` ways to look at an input are taken.
 pub(crate) fn ways(data: &[u8], all: usize) -> Range<usize> {
     if THOROUGH.get() {

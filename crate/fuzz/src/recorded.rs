@@ -12,7 +12,14 @@ use gomapscope_core::heap::ThreadRegisters;
 use gomapscope_core::memory::{Memory, ReadError};
 use serde_json::Value;
 
+use crate::check;
 use crate::scratch::Scratch;
+
+/// Reads that one way to look at a case may cost.
+const READS_MAX: u64 = 400_000;
+
+/// Bytes that it may read.
+const BYTES_MAX: u64 = 1 << 30;
 
 /// Memory whose bytes can be changed and put back.
 #[derive(Debug, Default)]
@@ -25,7 +32,7 @@ pub(crate) struct Bytes {
     /// What is read, while that is asked for: where, how many.
     log: RefCell<Option<Vec<(u64, u64)>>>,
     /// Reads, and bytes read.
-    pub(crate) work: Cell<(u64, u64)>,
+    work: Cell<(u64, u64)>,
 }
 
 impl Bytes {
@@ -75,6 +82,11 @@ impl Memory for Bytes {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let (reads, bytes) = self.work.get();
         let len = buffer.len();
+        // What is read is in proportion to what there is, whatever it claims; here the one who
+        // reads more is caught.
+        let ways = check::most_ways();
+        assert!(reads < READS_MAX * ways, "{reads} reads");
+        assert!(bytes < BYTES_MAX * ways, "{bytes} bytes read");
         self.work.set((reads + 1, bytes + len as u64));
         if let Some(log) = &mut *self.log.borrow_mut() {
             log.push((address, len as u64));

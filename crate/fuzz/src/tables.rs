@@ -10,7 +10,7 @@ use gomapscope_core::layout::descriptor_layout;
 use gomapscope_core::memory::{Memory, Span};
 
 use crate::check;
-use crate::process::{bounded, recorded};
+use crate::process::recorded;
 use crate::recorded::{Bytes, Recorded};
 
 /// Bytes of a map type's descriptor with what stands behind it.
@@ -61,7 +61,6 @@ fn known(data: &[u8], look: impl FnOnce(&Recorded, &[u8], &Known)) {
             recorded.memory.restore();
             look(recorded, edits, known);
         });
-        bounded(recorded);
     });
 }
 
