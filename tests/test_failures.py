@@ -529,9 +529,8 @@ def field(session: Session, name: str) -> int:
 def test_scan_with_damaged_ends_of_variables_calls_nothing_garbage(
     label: str, name: str, data: bytes, code: str, tmp_path: Path
 ) -> None:
-    with stopped(label, tmp_path) as zoo:
-        with zoo.changed(field(zoo.session, name), data):
-            damaged = zoo.session.json("go-map-scan -json -top unlimited")
+    with stopped(label, tmp_path) as zoo, zoo.changed(field(zoo.session, name), data):
+        damaged = zoo.session.json("go-map-scan -json -top unlimited")
     assert code in {defect["code"] for defect in damaged["defects"]}
     states = {row["address"]: row["state"] for row in damaged["maps"]}
     assert "garbage" not in states.values()

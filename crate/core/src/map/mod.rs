@@ -408,7 +408,7 @@ fn overlap(blocks: &[Block]) -> Option<(Span, Span)> {
     // Most often they stand in order.
     first(spans())?;
     let mut sorted: Vec<Span> = spans().collect();
-    sorted.sort_unstable();
+    sorted.sort_unstable_by_key(|span| span.start);
     first(sorted.into_iter())
 }
 
